@@ -1,0 +1,45 @@
+"""What every geometry can do: say what its points carry, and show its surface as a mesh."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from threestudio_like.records import Mesh
+
+
+class Geometry(nn.Module):
+    """Where the surface is. It lives in the box [-radius, radius]^3 and does not know it is rendered."""
+
+    def __init__(self, *, radius: float, num_features: int) -> None:
+        super().__init__()
+        self.radius = radius
+        self.num_features = num_features
+
+    def features(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
+        """What the material reads at `points`; C = num_features, any real values."""
+        raise NotImplementedError
+
+    def surface(self, resolution: int) -> Mesh:
+        """The surface as a closed mesh, outward faces, detached; `resolution` cells a side if sampled."""
+        raise NotImplementedError
+
+
+class Implicit(Geometry):
+    """A surface that is the zero set of a field: what volume renderers take."""
+
+    def sdf(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 1"]:
+        """Signed distance, negative inside."""
+        raise NotImplementedError
+
+    def gradient(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
+        """Of the signed distance, in world units (unit length where the field is a true distance)."""
+        raise NotImplementedError
+
+
+class Explicit(Geometry):
+    """A surface that is a mesh: what mesh renderers take."""
+
+    def mesh(self) -> Mesh:
+        """The surface now, with gradients to the parameters."""
+        raise NotImplementedError

@@ -1,0 +1,102 @@
+"""The records that travel between floors, and the legend of axes and frames.
+
+Axes:   B views, H W picture rows and columns, N points or rays, S samples along a ray,
+        V vertices, F faces, C channels.
+World:  right-handed, z up; an object sits in the box [-radius, radius]^3 around the origin.
+        Azimuth 0 is on +x (the front), counter-clockwise seen from above; elevation is up.
+        Radians inside; degrees only at the user's edge.
+Camera: OpenGL axes (x right, y up, looks along -z); row 0 of a picture is its top.
+Images: float in [0, 1], channels last, straight alpha.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class Camera(NamedTuple):
+    """B pinhole cameras that share one picture size."""
+
+    c2w: Float[Tensor, "B 4 4"]  # camera to world
+    fov_y: Float[Tensor, " B"]  # vertical field of view, radians
+    height: int
+    width: int
+
+
+class Rays(NamedTuple):
+    """One ray for each pixel; `directions` are of unit length."""
+
+    origins: Float[Tensor, "*pixels 3"]
+    directions: Float[Tensor, "*pixels 3"]
+
+
+class View(NamedTuple):
+    """Pictures and the cameras that took them."""
+
+    camera: Camera
+    rgb: Float[Tensor, "B H W 3"]  # straight: not multiplied by alpha
+    alpha: Float[Tensor, "B H W 1"]
+    depth: Float[Tensor, "B H W 1"] | None = None  # along the viewing axis; 0 outside
+    normal: Float[Tensor, "B H W 3"] | None = None  # world frame, unit; 0 outside
+
+    @property
+    def rgba(self) -> Float[Tensor, "B H W 4"]:
+        """The picture over white, with its alpha: what every prior is shown."""
+        return torch.cat([self.rgb * self.alpha + 1.0 - self.alpha, self.alpha], dim=-1)
+
+
+class Batch(NamedTuple):
+    """What a system that makes a scene sees in one step."""
+
+    step: int
+    camera: Camera  # random cameras, for guidance
+    reference: View  # the user's picture
+
+
+class Example(NamedTuple):
+    """What a system that trains a denoiser sees in one step."""
+
+    step: int
+    prompts: list[str]  # B captions
+    target: View  # the pictures to denoise
+    reference: View | None  # the same objects seen by other cameras
+
+
+class Samples(NamedTuple):
+    """What a volume renderer met along its rays; losses read it."""
+
+    weights: Float[Tensor, "N S"]  # of the volume-rendering sum
+    distances: Float[Tensor, "N S"]  # along the ray, to the middle of each interval
+    gradients: Float[Tensor, "N S 3"]  # of the field: eikonal and orientation losses
+    directions: Float[Tensor, "N 3"]  # of the rays
+
+
+class Mesh(NamedTuple):
+    """Triangles, wound outward (signed volume > 0); colour by vertex or by texture."""
+
+    vertices: Float[Tensor, "V 3"]
+    faces: Int[Tensor, "F 3"]
+    rgb: Float[Tensor, "V 3"] | None = None  # colour at the vertices
+    uv: Float[Tensor, "T 2"] | None = None  # u to the right, v up: (0, 0) is the bottom left corner
+    uv_faces: Int[Tensor, "F 3"] | None = None
+    texture: Float[Tensor, "H W 3"] | None = None
+
+
+class Render(NamedTuple):
+    """What a renderer returns for B cameras."""
+
+    rgb: Float[Tensor, "B H W 3"]  # over the background
+    alpha: Float[Tensor, "B H W 1"]
+    depth: Float[Tensor, "B H W 1"]  # along the viewing axis, of what is hit; 0 where nothing is
+    normal: Float[Tensor, "B H W 3"]  # world frame, unit; 0 where nothing is
+    samples: Samples | None = None  # volume renderers
+    mesh: Mesh | None = None  # mesh renderers
+
+    @property
+    def rgba(self) -> Float[Tensor, "B H W 4"]:
+        """Colour over the background, with alpha: what guidance takes."""
+        return torch.cat([self.rgb, self.alpha], dim=-1)

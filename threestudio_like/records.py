@@ -100,3 +100,8 @@ class Render(NamedTuple):
     def rgba(self) -> Float[Tensor, "B H W 4"]:
         """Colour over the background, with alpha: what guidance takes."""
         return torch.cat([self.rgb, self.alpha], dim=-1)
+
+    @property
+    def normal_rgba(self) -> Float[Tensor, "B H W 4"]:
+        """The normals as colours over white, with alpha: for guidance by shape."""
+        return torch.cat([(self.normal + 1) / 2 * self.alpha + 1 - self.alpha, self.alpha], dim=-1)

@@ -1,0 +1,139 @@
+"""What every system does: weigh its losses, seed its steps, group its parameters, show its pictures.
+
+A step's randomness is a function of (seed, step, rank) alone, so a resumed run needs no generator's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from jaxtyping import Float
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from threestudio_like.loggers.images import show
+from threestudio_like.schedule.anneal import Schedule, as_schedule
+
+Weight = float | Schedule
+
+
+class Optimization(NamedTuple):
+    """An optimiser, called with parameter groups, and a learning rate for each prefix of parameters' names."""
+
+    optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer]
+    learning_rates: Mapping[str, float]
+
+
+class System(LightningModule):
+    """Base of all systems.
+
+    A subclass names its losses and computes them; `weights` must name the same ones.
+
+    Args:
+        seed: of all randomness.
+        weights: a number or a schedule for each loss.
+        optimization: how the parameters move.
+        draw_every: steps between pictures.
+    """
+
+    losses: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        weights: Mapping[str, Weight],
+        optimization: Optimization,
+        draw_every: int,
+    ) -> None:
+        super().__init__()
+        check_names(self.losses, weights)
+        self.seed = seed
+        self.weights = {name: as_schedule(weight) for name, weight in weights.items()}
+        self.optimization = optimization
+        self.draw_every = draw_every
+
+    def compute(self, batch: Any) -> dict[str, Float[Tensor, ""]]:
+        """The losses of this step, unweighted; one that is not due is left out."""
+        raise NotImplementedError
+
+    def pictures(self, batch: Any) -> dict[str, Float[Tensor, "H W 3"]]:
+        """What to show now, by name."""
+        raise NotImplementedError
+
+    def due(self, name: str, step: int) -> bool:
+        """Whether a loss counts at this step, that is: has a weight other than zero."""
+        return self.weights[name](step) != 0
+
+    def training_step(self, batch: Any, batch_idx: int) -> Float[Tensor, ""]:
+        """The weighted sum."""
+        torch.manual_seed(mixed(self.seed, batch.step, self.global_rank))
+        losses = self.compute(batch)
+        assert set(losses) <= set(self.losses), f"undeclared losses: {set(losses) - set(self.losses)}"
+        weighted = {name: self.weights[name](batch.step) * loss for name, loss in losses.items()}
+        total = torch.stack(list(weighted.values())).sum()
+        self.log("loss", total.detach(), prog_bar=True)
+        for name, loss in weighted.items():
+            self.log(f"loss/{name}", loss.detach(), prog_bar=True)
+        return total
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Pictures appear while it runs: after the first step, then every `draw_every`."""
+        if self.trainer.is_global_zero and (batch.step == 0 or (batch.step + 1) % self.draw_every == 0):
+            self.draw(batch)
+
+    def draw(self, batch: Any) -> None:
+        """Render in evaluation mode and hand the pictures to the run folder and the loggers."""
+        training = self.training
+        self.eval()
+        with torch.no_grad():
+            show(self.pictures(batch), batch.step + 1, self.trainer.default_root_dir, self.loggers)
+        self.train(training)
+
+    def configure_optimizers(self) -> Optimizer:
+        """One optimiser, one group for each learning rate."""
+        return self.optimization.optimizer(parameter_groups(self, self.optimization.learning_rates))
+
+
+def mixed(*numbers: int) -> int:
+    """One seed from several numbers: neighbours give unrelated ones (the SplitMix64 finaliser)."""
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) % 2**64
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
+        state ^= state >> 31
+    return state % 2**63
+
+
+def check_names(losses: Iterable[str], weights: Mapping[str, Weight]) -> None:
+    """A loss without weight, or a weight without loss, is an error."""
+    names = list(losses)
+    for name in weights:
+        if name not in names:
+            near = get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"they are {', '.join(names)}"
+            raise ValueError(f"weights.{name}: no such loss; {hint}")
+    for name in names:
+        if name not in weights:
+            raise ValueError(f"weights.{name}: missing; the loss needs a weight (0 switches it off)")
+
+
+def parameter_groups(module: nn.Module, learning_rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Trainable parameters by the longest prefix of their name; none may be left over, no prefix be idle."""
+    groups: dict[str, list[nn.Parameter]] = {prefix: [] for prefix in learning_rates}
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        fits = [prefix for prefix in groups if name == prefix or name.startswith(prefix + ".")]
+        if not fits:
+            raise ValueError(f"optimization.learning_rates: nothing fits the parameter {name!r}; they are {list(groups)}")
+        groups[max(fits, key=len)].append(parameter)
+    for prefix, parameters in groups.items():
+        if not parameters:
+            raise ValueError(f"optimization.learning_rates.{prefix}: no trainable parameter has this prefix")
+    return [{"params": groups[prefix], "lr": rate, "name": prefix} for prefix, rate in learning_rates.items()]

@@ -1,0 +1,47 @@
+"""DreamCraft3D, geometry sculpting (Sun et al. 2023, section 3.1): a NeuS under hybrid score distillation.
+
+L = L_reference + L_SDS(2-D prior) + mu L_3D-SDS(view prior) + regularisers; mu is the ratio of the two weights.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from systems.lift import Lift
+from threestudio_like.losses import shape
+from threestudio_like.records import Batch, Render
+
+
+class Coarse(Lift):
+    """`guidance.image` is the 2-D prior's, `guidance.view` the view-conditioned prior's."""
+
+    hybrid = ("image", "view")
+    regularisers = ("eikonal", "orient", "sparsity", "opaque", "normal_smooth")
+    losses = (*Lift.reference, *hybrid, *regularisers)
+
+    def compute(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """A look from the user's camera, and one from a random camera."""
+        losses: dict[str, Float[Tensor, ""]] = {}
+        if self.any_due(self.reference, batch.step):
+            seen = self.show(batch.reference.camera, batch.step)
+            losses |= self.compared(seen, batch) | self.regularised(seen, batch.step)
+        if self.any_due(self.hybrid, batch.step):
+            imagined = self.show(batch.camera, batch.step)
+            for name in self.hybrid:
+                if self.due(name, batch.step):
+                    losses[name] = self.judged(name, imagined.rgba, batch)
+            for name, loss in self.regularised(imagined, batch.step).items():
+                losses[name] = losses[name] + loss if name in losses else loss
+        return losses
+
+    def regularised(self, render: Render, step: int) -> dict[str, Float[Tensor, ""]]:
+        """What a good surface looks like, whatever it shows."""
+        terms = {
+            "eikonal": lambda: shape.eikonal(render.samples),
+            "orient": lambda: shape.orientation(render.samples),
+            "sparsity": lambda: shape.sparsity(render.alpha),
+            "opaque": lambda: shape.opacity_entropy(render.alpha),
+            "normal_smooth": lambda: shape.normal_smoothness(render.normal),
+        }
+        return {name: term() for name, term in terms.items() if self.due(name, step)}

@@ -1,0 +1,96 @@
+"""Base of the systems that make a Scene from a picture and words, by rendering it and asking priors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from systems.base import Optimization, System, Weight
+from threestudio_like.geometry.convert import begin
+from threestudio_like.loggers.images import column, row
+from threestudio_like.losses.reference import reference_losses
+from threestudio_like.ops.camera import orbit, spherical
+from threestudio_like.records import Batch, Camera, Render
+from threestudio_like.scene import Scene
+
+
+class Lift(System):
+    """Holds the scene, the renderer that shows it and the guidance that judges it.
+
+    Which losses are due at a step is said by their weights: a weight of zero is not computed, so
+    `anneal.every` alternates reference and guidance steps.
+    """
+
+    reference = ("rgb", "mask", "depth", "normal")
+
+    def __init__(
+        self,
+        *,
+        scene: Scene,
+        renderer: nn.Module,
+        guidance: Mapping[str, nn.Module],
+        prompt: str,
+        seed: int,
+        weights: Mapping[str, Weight],
+        optimization: Optimization,
+        draw_every: int,
+    ) -> None:
+        super().__init__(seed=seed, weights=weights, optimization=optimization, draw_every=draw_every)
+        self.scene = scene
+        self.renderer = renderer
+        self.guidance = nn.ModuleDict(dict(guidance))
+        self.prompt = prompt
+
+    def begin_from(self, scene: Scene) -> None:
+        """Take over what the stage before has made."""
+        begin(self.scene.geometry, scene.geometry)
+
+    def show(self, camera: Camera, step: int) -> Render:
+        """The scene as these cameras see it."""
+        return self.renderer(self.scene, camera, step)
+
+    def any_due(self, names: tuple[str, ...], step: int) -> bool:
+        """Whether one of these losses counts at this step."""
+        return any(self.due(name, step) for name in names)
+
+    def compared(self, render: Render, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """The losses of a render against the user's picture; those that need a cue it lacks are left out."""
+        losses = reference_losses(render, batch.reference)
+        return {name: loss for name, loss in losses.items() if self.due(name, batch.step)}
+
+    def judged(self, name: str, image: Float[Tensor, "B H W 4"], batch: Batch) -> Float[Tensor, ""]:
+        """What one guidance says of a render from the random cameras."""
+        prompts = [self.prompt] * len(image)
+        return self.guidance[name](image, prompts, batch.camera, batch.reference, batch.step)
+
+    def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "H W 3"]]:
+        """Colour and normals from the reference camera and from three others around the object."""
+        camera = around(batch.reference.camera, 4)
+        shown = [self.show(one(camera, i), batch.step) for i in range(4)]
+        colour = row([render.rgb[0] for render in shown])
+        normal = row([render.normal_rgba[0, ..., :3] for render in shown])
+        picture = batch.reference.rgba[0, ..., :3]
+        return {"views": column([row([picture, colour]), row([torch.ones_like(picture), normal])])}
+
+
+def around(camera: Camera, count: int) -> Camera:
+    """`count` cameras at equal azimuths, the given one first."""
+    azimuth, elevation, distance = (value.expand(count) for value in spherical(camera))
+    turn = 2 * math.pi / count * torch.arange(count, device=azimuth.device)
+    return orbit(
+        azimuth=azimuth + turn,
+        elevation=elevation,
+        distance=distance,
+        fov_y=camera.fov_y.expand(count),
+        height=camera.height,
+        width=camera.width,
+    )
+
+
+def one(camera: Camera, index: int) -> Camera:
+    """The camera at `index`, as a batch of one."""
+    return camera._replace(c2w=camera.c2w[index : index + 1], fov_y=camera.fov_y[index : index + 1])

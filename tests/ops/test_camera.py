@@ -1,0 +1,89 @@
+"""Cameras against geometry worked out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from threestudio_like.ops.camera import orbit, rays, repeated, resized, spherical, world_to_clip
+
+
+def camera(azimuth, elevation, distance=2.0, fov=0.8, height=6, width=8):
+    """One or several cameras in degrees."""
+    azimuth = torch.as_tensor(azimuth, dtype=torch.float64).reshape(-1).deg2rad()
+    return orbit(
+        azimuth=azimuth,
+        elevation=torch.as_tensor(elevation, dtype=torch.float64).reshape(-1).deg2rad().expand(len(azimuth)),
+        distance=torch.full_like(azimuth, distance),
+        fov_y=torch.full_like(azimuth, fov),
+        height=height,
+        width=width,
+    )
+
+
+def test_azimuth_zero_stands_on_x_and_ninety_on_y():
+    centres = camera([0, 90, 180], 0).c2w[:, :3, 3]
+    expected = torch.tensor([[2.0, 0, 0], [0, 2, 0], [-2, 0, 0]], dtype=torch.float64)
+    torch.testing.assert_close(centres, expected, atol=1e-12, rtol=0)
+
+
+def test_elevation_is_up_and_the_frame_is_right_handed():
+    c2w = camera(30, 40).c2w[0]
+    assert c2w[2, 3] == pytest.approx(2 * math.sin(math.radians(40)))
+    assert torch.linalg.det(c2w[:3, :3]) == pytest.approx(1.0)
+    assert c2w[2, 1] > 0  # the camera's up has a part along z
+
+
+def test_spherical_undoes_orbit():
+    azimuth, elevation, distance = spherical(camera([-170, 10, 95], [20.0, -30, 80], 1.7))
+    torch.testing.assert_close(azimuth.rad2deg(), torch.tensor([-170.0, 10, 95], dtype=torch.float64))
+    torch.testing.assert_close(elevation.rad2deg(), torch.tensor([20.0, -30, 80], dtype=torch.float64))
+    torch.testing.assert_close(distance, torch.full((3,), 1.7, dtype=torch.float64))
+
+
+def test_rays_are_unit_and_the_middle_one_looks_at_the_origin():
+    view = camera(30, 20, height=5, width=7)
+    sight = rays(view)
+    torch.testing.assert_close(sight.directions.norm(dim=-1), torch.ones(1, 5, 7, dtype=torch.float64))
+    middle = sight.origins[0, 2, 3] + 2.0 * sight.directions[0, 2, 3]
+    torch.testing.assert_close(middle, torch.zeros(3, dtype=torch.float64), atol=1e-12, rtol=0)
+
+
+def test_the_top_row_is_up_and_the_last_column_is_right():
+    view = camera(0, 0)  # on +x, so its right is +y
+    directions = rays(view).directions[0]
+    assert directions[0, 0, 2] > 0 > directions[-1, 0, 2]
+    assert directions[0, -1, 1] > 0 > directions[0, 0, 1]
+
+
+def test_the_outermost_rays_span_the_field_of_view():
+    tall = camera(0, 0, fov=1.0, height=1000, width=2)
+    directions = rays(tall).directions[0, :, 0]
+    span = torch.acos((directions[0] * directions[-1]).sum())
+    assert span == pytest.approx(1.0, abs=2e-3)
+
+
+@pytest.mark.parametrize("pixel", [(0, 0), (2, 5), (5, 7)])
+def test_projecting_a_point_of_a_ray_gives_its_pixel_back(pixel):
+    row, column = pixel
+    view = camera(50, -15)
+    sight = rays(view)
+    point = sight.origins[0, row, column] + 1.3 * sight.directions[0, row, column]
+    clip = world_to_clip(view, 0.1, 10.0)[0] @ torch.cat([point, torch.ones(1, dtype=torch.float64)])
+    x, y = ((clip[:2] / clip[3] + 1) / 2 * torch.tensor([8, 6])).tolist()
+    assert (x, y) == pytest.approx((column + 0.5, row + 0.5))
+
+
+def test_depth_runs_from_minus_one_at_near_to_one_at_far():
+    view = camera(0, 0, distance=2.0)
+    matrix = world_to_clip(view, 0.5, 4.0)[0]
+    for depth, expected in ((0.5, -1.0), (4.0, 1.0)):
+        clip = matrix @ torch.tensor([2.0 - depth, 0, 0, 1], dtype=torch.float64)
+        assert (clip[2] / clip[3]).item() == pytest.approx(expected)
+
+
+def test_resized_and_repeated_keep_the_pose():
+    view = camera(10, 20)
+    assert (resized(view, 3, 4).height, resized(view, 3, 4).width) == (3, 4)
+    assert repeated(view, 5).c2w.shape == (5, 4, 4)
+    assert torch.equal(repeated(view, 5).c2w[4], view.c2w[0])

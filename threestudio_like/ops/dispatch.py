@@ -33,9 +33,9 @@ BACKENDS = {
 # op -> backend -> "module:function" with the reference's signature, in order of preference
 IMPLEMENTATIONS: dict[str, dict[str, str]] = {
     "hashgrid": {"numba": "threestudio_like.ops.backends.numba.hashgrid:hashgrid"},
-    "rasterize": {"numba": "threestudio_like.ops.backends.numba.raster:rasterize"},
-    "interpolate": {"numba": "threestudio_like.ops.backends.numba.raster:interpolate"},
-    "antialias": {"numba": "threestudio_like.ops.backends.numba.raster:antialias"},
+    "rasterize": {"numba": "threestudio_like.ops.backends.numba.rasterize:rasterize"},
+    "interpolate": {"numba": "threestudio_like.ops.backends.numba.interpolate:interpolate"},
+    "antialias": {"numba": "threestudio_like.ops.backends.numba.antialias:antialias"},
 }
 _asked: str = "auto"
 

@@ -1,0 +1,42 @@
+"""How numba kernels are compiled and shared out: cached on disk, without the GIL, on as many threads as torch has.
+
+Python threads, not numba's own parallel layers: those end the process when a data loader forks it, and their
+waiting threads take the cores from torch's. A kernel's first two arguments say which tasks it does:
+`range(first, number of tasks, step)`; the result must not depend on the step.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+import torch
+
+
+def kernel(function: Callable) -> Callable:
+    """Compile for the machine at the first call, once: the cache is beside the file, or else in the user's folder."""
+    # unwrapped, because type checkers wrap functions in what numba cannot compile
+    return numba.njit(cache=True, nogil=True, error_model="numpy")(inspect.unwrap(function))
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), "kernel")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
+
+
+def run(function: Callable, num_tasks: int, *args: Any) -> None:
+    """Do the kernel's tasks on torch.get_num_threads() threads, this one among them."""
+    threads = min(torch.get_num_threads(), num_tasks)
+    others = [_pool().submit(function, first, threads, *args) for first in range(1, threads)]
+    function(0, threads, *args)
+    for other in others:
+        other.result()

@@ -1,0 +1,210 @@
+"""rasterize on the CPU: bands of rows with a depth buffer each; ops/raster.py has the mathematics."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from threestudio_like.ops.backends.numba.kernels import kernel, run
+from threestudio_like.ops.raster import Fragments
+
+MARGIN = 1e-6  # pixels: more than the rounding of a projected vertex
+SLOTS = 4  # sums made apart and then added: a constant, so that gradients do not depend on the threads
+
+
+@kernel
+def _project(positions, height, width):
+    """Column and row of each vertex, pixel centres at whole numbers; NaN in front of the near plane."""
+    screen = np.empty((len(positions), 2))
+    for i in range(len(positions)):
+        x, y, z, w = positions[i]
+        if w > 0 and z >= -w:
+            screen[i, 0] = (np.float64(x) / w + 1.0) * (0.5 * width) - 0.5
+            screen[i, 1] = (np.float64(y) / w + 1.0) * (0.5 * height) - 0.5
+        else:
+            screen[i, 0] = np.nan
+            screen[i, 1] = np.nan
+    return screen
+
+
+@kernel
+def _clipped_bounds(positions, corners, height, width):
+    """Least and greatest column and row of what is left of a triangle behind the near plane."""
+    left, right, top, bottom = np.inf, -np.inf, np.inf, -np.inf
+    for i in range(3):
+        p, q = positions[corners[i]].astype(np.float64), positions[corners[(i + 1) % 3]].astype(np.float64)
+        p_in, q_in = p[2] + p[3], q[2] + q[3]
+        for end in range(2):
+            if end == 0 and p_in >= 0:
+                point = p
+            elif end == 1 and (p_in >= 0) != (q_in >= 0):
+                point = p + (q - p) * (p_in / (p_in - q_in))
+            else:
+                continue
+            if point[3] <= 0:
+                return -np.inf, np.inf, -np.inf, np.inf
+            x = (point[0] / point[3] + 1.0) * (0.5 * width) - 0.5
+            y = (point[1] / point[3] + 1.0) * (0.5 * height) - 0.5
+            left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
+    return left - MARGIN, right + MARGIN, top - MARGIN, bottom + MARGIN
+
+
+@kernel
+def _edge(p, q):
+    """Coefficients of the edge function from p to q."""
+    px, py, pw = np.float64(p[0]), np.float64(p[1]), np.float64(p[3])
+    qx, qy, qw = np.float64(q[0]), np.float64(q[1]), np.float64(q[3])
+    return py * qw - pw * qy, pw * qx - px * qw, px * qy - py * qx
+
+
+@kernel
+def _fill(p0, p1, p2, index, rows, columns, ys, xs, barycentric, depth, face):
+    """Draw one triangle into the pixels of a box, where it is nearer than what is there."""
+    a0, b0, c0 = _edge(p1, p2)
+    a1, b1, c1 = _edge(p2, p0)
+    a2, b2, c2 = _edge(p0, p1)
+    det = a0 * p0[0] + b0 * p0[1] + c0 * p0[3]
+    if det < 0:
+        a0, b0, c0, a1, b1, c1, a2, b2, c2 = -a0, -b0, -c0, -a1, -b1, -c1, -a2, -b2, -c2
+        det = -det
+    if not det > 0:
+        return
+    top_left0 = a0 > 0 or (a0 == 0 and b0 > 0)
+    top_left1 = a1 > 0 or (a1 == 0 and b1 > 0)
+    top_left2 = a2 > 0 or (a2 == 0 and b2 > 0)
+    z0, z1, z2 = np.float64(p0[2]), np.float64(p1[2]), np.float64(p2[2])
+    for r in range(rows[0], rows[1]):
+        d0, d1, d2 = b0 * ys[r] + c0, b1 * ys[r] + c1, b2 * ys[r] + c2
+        for c in range(columns[0], columns[1]):
+            e0, e1, e2 = a0 * xs[c] + d0, a1 * xs[c] + d1, a2 * xs[c] + d2
+            if e0 < 0 or e1 < 0 or e2 < 0:
+                continue
+            if (e0 == 0 and not top_left0) or (e1 == 0 and not top_left1) or (e2 == 0 and not top_left2):
+                continue
+            z = (e0 * z0 + e1 * z1 + e2 * z2) / det
+            if abs(z) <= 1 and (face[r, c] < 0 or np.float32(z) < depth[r, c]):
+                face[r, c] = index
+                depth[r, c] = np.float32(z)
+                scale = 1.0 / (e0 + e1 + e2)
+                barycentric[r, c, 0] = e0 * scale
+                barycentric[r, c, 1] = e1 * scale
+
+
+@kernel
+def _band(positions, faces, first, last, ys, xs, barycentric, depth, face):
+    """Draw one view's rows [first, last)."""
+    height, width = face.shape
+    face[first:last] = -1
+    depth[first:last] = 0
+    barycentric[first:last] = 0
+    screen = _project(positions, height, width)
+    for f in range(len(faces)):
+        i, j, k = faces[f]
+        x0, x1, x2 = screen[i, 0], screen[j, 0], screen[k, 0]
+        y0, y1, y2 = screen[i, 1], screen[j, 1], screen[k, 1]
+        if math.isnan(x0 + x1 + x2 + y0 + y1 + y2):
+            left, right, top, bottom = _clipped_bounds(positions, faces[f], height, width)
+        else:
+            top, bottom = min(y0, y1, y2) - MARGIN, max(y0, y1, y2) + MARGIN
+            left, right = min(x0, x1, x2) - MARGIN, max(x0, x1, x2) + MARGIN
+        if not (bottom >= first and top <= last - 1 and right >= 0 and left <= width - 1):  # NaN stops here too
+            continue
+        rows = (math.ceil(max(top, first)), math.floor(min(bottom, last - 1)) + 1)
+        columns = (math.ceil(max(left, 0)), math.floor(min(right, width - 1)) + 1)
+        if rows[0] < rows[1] and columns[0] < columns[1]:
+            p0, p1, p2 = positions[i], positions[j], positions[k]
+            _fill(p0, p1, p2, f, rows, columns, ys, xs, barycentric, depth, face)
+
+
+@kernel
+def _forward(task, step, bands, positions, faces, barycentric, depth, face):
+    num_views, height, width = face.shape
+    ys, xs = (2.0 * np.arange(height) + 1.0) / height - 1.0, (2.0 * np.arange(width) + 1.0) / width - 1.0
+    for t in range(task, num_views * bands, step):
+        b, band = t // bands, t % bands
+        first, last = height * band // bands, height * (band + 1) // bands
+        _band(positions[b], faces, first, last, ys, xs, barycentric[b], depth[b], face[b])
+
+
+@kernel
+def _cross(p, q):
+    return p[1] * q[2] - p[2] * q[1], p[2] * q[0] - p[0] * q[2], p[0] * q[1] - p[1] * q[0]
+
+
+@kernel
+def _pixel_gradient(gradient, u, v, point, triangle, corners, total):
+    """Add to `total` what one pixel's weights do to the (x, y, w) of its triangle's corners."""
+    p0, p1, p2 = triangle
+    c0, c1, c2 = _cross(p0, point), _cross(p1, point), _cross(p2, point)
+    e0 = p1[0] * c2[0] + p1[1] * c2[1] + p1[2] * c2[2]
+    e1 = p2[0] * c0[0] + p2[1] * c0[1] + p2[2] * c0[2]
+    e2 = p0[0] * c1[0] + p0[1] * c1[1] + p0[2] * c1[2]
+    mean = gradient[0] * u + gradient[1] * v
+    scale = 1.0 / (e0 + e1 + e2)
+    g0, g1, g2 = (gradient[0] - mean) * scale, (gradient[1] - mean) * scale, -mean * scale
+    for i in range(3):
+        channel = i if i < 2 else 3
+        total[corners[0], channel] += g2 * c1[i] - g1 * c2[i]
+        total[corners[1], channel] += g0 * c2[i] - g2 * c0[i]
+        total[corners[2], channel] += g1 * c0[i] - g0 * c1[i]
+
+
+@kernel
+def _backward(task, step, slots, positions, faces, face, barycentric, gradient, total):
+    num_views, height, width = face.shape
+    triangle = np.empty((3, 3))
+    point = np.ones(3)
+    for t in range(task, slots, step):
+        for row in range(num_views * height * t // slots, num_views * height * (t + 1) // slots):
+            b, r = row // height, row % height
+            point[1] = (2.0 * r + 1.0) / height - 1.0
+            for c in range(width):
+                if face[b, r, c] >= 0:
+                    corners = faces[face[b, r, c]]
+                    for i in range(3):
+                        triangle[i, 0] = positions[b, corners[i], 0]
+                        triangle[i, 1] = positions[b, corners[i], 1]
+                        triangle[i, 2] = positions[b, corners[i], 3]
+                    point[0] = (2.0 * c + 1.0) / width - 1.0
+                    u, v = barycentric[b, r, c]
+                    _pixel_gradient(gradient[b, r, c], u, v, point, triangle, corners, total[t])
+
+
+class _Rasterize(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, positions: Tensor, faces: Tensor, height: int, width: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        positions, faces = positions.contiguous(), faces.contiguous()
+        barycentric = positions.new_empty(len(positions), height, width, 2)
+        depth = positions.new_empty(len(positions), height, width)
+        face = faces.new_empty(len(positions), height, width)
+        bands = -(-torch.get_num_threads() // max(len(positions), 1))
+        arrays = [tensor.detach().numpy() for tensor in (positions, faces, barycentric, depth, face)]
+        run(_forward, len(positions) * bands, bands, *arrays)
+        ctx.save_for_backward(positions, faces, face, barycentric)
+        ctx.mark_non_differentiable(depth, face)
+        return barycentric, depth, face
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        positions, faces, face, barycentric = ctx.saved_tensors
+        slots = SLOTS if len(positions) == 1 else len(positions)
+        total = torch.zeros(slots, *positions.shape[1:], dtype=torch.float64)
+        tensors = (positions, faces, face, barycentric, gradients[0].contiguous(), total)
+        run(_backward, slots, slots, *[tensor.detach().numpy() for tensor in tensors])
+        summed = total.sum(0, keepdim=True) if len(positions) == 1 else total
+        return summed.to(positions.dtype), None, None, None
+
+
+def rasterize(
+    positions: Float[Tensor, "B V 4"], faces: Int[Tensor, "F 3"], height: int, width: int
+) -> Fragments:
+    """The nearest face at each pixel's centre; gradients flow from the barycentric weights to the positions."""
+    barycentric, depth, face = _Rasterize.apply(positions, faces, height, width)
+    return Fragments(barycentric, depth[..., None], face)

@@ -1,0 +1,32 @@
+"""Raw words on the command line: quoted before Hydra's grammar sees them, in sys.argv, so that children get it too."""
+
+from __future__ import annotations
+
+import re
+
+TEXTS = ("prompt",)  # anything is a text, `null` and `true` too
+PATHS = ("image", "object", "name", "resume", "outputs")  # `null` stays null
+
+
+def quoted(arguments: list[str]) -> list[str]:
+    """The same arguments with every raw text and path as one of Hydra's quoted strings."""
+    return [quote(argument) for argument in arguments]
+
+
+def quote(argument: str) -> str:
+    """`prompt=a cup, red!` to `prompt='a cup, red!'`; what is quoted already is left alone, so it can sweep."""
+    match = re.fullmatch(r"(\w+)=(.*)", argument, flags=re.DOTALL)
+    if not match or match[1] not in TEXTS + PATHS:
+        return argument
+    key, value = match.groups()
+    if (key in PATHS and value in ("null", "")) or already_quoted(value):
+        return argument
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)  # before a quote a backslash stands for itself only if doubled
+    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
+    escaped = re.sub(r"(\\*)\$\{", r"\1\1\\${", escaped)  # a text is no interpolation
+    return f"{key}='{escaped}'"
+
+
+def already_quoted(value: str) -> bool:
+    """Whether the value begins and ends with one kind of quote."""
+    return len(value) > 1 and value[0] == value[-1] and value[0] in "'\""

@@ -1,0 +1,84 @@
+"""Checkpoints that are whole or absent, and a Ctrl-C that waits for the end of the step."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+
+from threestudio_like.run.folder import replaced
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning writes to $TMPDIR and moves, which a kill can leave half done on another file system."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Beside its place, flushed to disk, then renamed."""
+        with replaced(Path(path)) as partial, open(partial, "wb") as file:
+            torch.save(checkpoint, file)
+
+
+class Checkpoints(Checkpoint):
+    """Keeps `<stage>/checkpoints/last.ckpt`, and the seconds of work that are in it."""
+
+    def __init__(self, *, every: int) -> None:
+        self.every = every
+        self.saved_at = 0
+        self.interrupted = False
+        self.seconds = 0.0
+        self._since = time.monotonic()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The clock starts where the loaded checkpoint stopped."""
+        self.saved_at = trainer.global_step
+        self._since = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save when it is time, at the last step, and when asked to stop."""
+        stop = trainer.strategy.reduce_boolean_decision(self.interrupted, all=False)
+        trainer.should_stop = trainer.should_stop or stop
+        done = trainer.global_step >= trainer.max_steps > 0
+        if stop or done or trainer.global_step >= self.saved_at + self.every:
+            now = time.monotonic()
+            self.seconds, self._since = self.seconds + now - self._since, now
+            self.saved_at = trainer.global_step
+            trainer.save_checkpoint(path(trainer.default_root_dir))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values only: checkpoints are loaded with weights_only."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The seconds that earlier processes spent."""
+        self.seconds = state_dict["seconds"]
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """The first Ctrl-C ends the step and saves; a second one stops at once."""
+
+        def on_interrupt(number: int, frame: FrameType | None) -> None:
+            self.interrupted = True
+            signal.signal(signal.SIGINT, before)
+
+        before = signal.signal(signal.SIGINT, on_interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def path(stage: str | os.PathLike[str]) -> Path:
+    """Where a stage's checkpoint is."""
+    return Path(stage) / "checkpoints" / "last.ckpt"

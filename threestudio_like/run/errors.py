@@ -1,0 +1,37 @@
+"""One clear line for a user's mistake, with the nearest name that exists."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """What the user can mend: printed as one line, exit code 2, never a traceback."""
+
+
+def hint(word: str, choices: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or the choices where they are few, or nothing."""
+    choices = sorted(map(str, choices))
+    near = get_close_matches(word, choices, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; choose one of: {', '.join(choices)}" if 0 < len(choices) <= 12 else ""
+
+
+def one_line(text: object) -> str:
+    """All that a many-line message says, in one."""
+    return "; ".join(line.strip().rstrip(".") for line in str(text).splitlines() if line.strip())
+
+
+def joined(*keys: str) -> str:
+    """`a.b.c` without the empty ones."""
+    return ".".join(key for key in keys if key)
+
+
+def raised_here(error: BaseException) -> bool:
+    """Whether our own code raised it: there a ValueError means a user's mistake, elsewhere a bug of ours."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    module = frames[-1][0].f_globals.get("__name__", "") if frames else ""
+    return module.split(".")[0] in ("threestudio_like", "systems")

@@ -1,0 +1,153 @@
+"""The run folder: it explains itself, is never overwritten, and every file in it is whole or absent.
+
+    run.json      what ran, with what, how far it came
+    config.yaml   everything resolved: the record that a resume goes by
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+import unicodedata
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TextIO
+
+from threestudio_like.run.errors import UserError
+
+PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "diffusers", "transformers", "peft", "numba", "trimesh")
+LONGEST = 64  # characters of a name
+
+
+class RunFolder:
+    """One run: its place, its lock and its manifest. Only the first process of a run writes."""
+
+    def __init__(self, path: Path, *, writes: bool) -> None:
+        self.path = path
+        self.writes = writes
+        self._lock = lock(path) if writes else None
+        file = path / "run.json"
+        self.manifest: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+
+    def record(self, **values: Any) -> None:
+        """Set values of the manifest and write it."""
+        self.manifest.update(values, updated=now())
+        if self.writes:
+            write(self.path / "run.json", json.dumps(self.manifest, indent=2) + "\n")
+
+    def part(self, group: str, name: str) -> dict[str, Any]:
+        """What the manifest says of one stage, or of one step after the stages."""
+        return self.manifest.get(group, {}).get(name, {})
+
+    def record_part(self, group: str, name: str, **values: Any) -> None:
+        """The same for one of them."""
+        parts = self.manifest.get(group, {})
+        self.record(**{group: {**parts, name: {**parts.get(name, {}), **values}}})
+
+    def close(self) -> None:
+        """Let another process have it."""
+        if self._lock is not None:
+            self._lock.close()
+
+
+def claimed(parent: Path, name: str) -> Path:
+    """A new folder called `name`, or `name-2`, `name-3`… where that is taken."""
+    parent.mkdir(parents=True, exist_ok=True)
+    count = 1
+    while True:
+        path = parent / (name if count == 1 else f"{name}-{count}")
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path
+        count += 1
+
+
+def lock(path: Path) -> TextIO:
+    """Held until this process ends, however it ends."""
+    file = open(path / ".lock", "w")  # noqa: SIM115  held open on purpose
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise UserError(f"resume: another process is at work in {path}") from error
+    return file
+
+
+def slug(text: str) -> str:
+    """Words joined by hyphens: what is safe as a folder's name in any file system, and in HTML."""
+    plain = unicodedata.normalize("NFKC", text).lower()
+    words = re.sub(r"[^\w]+|_+", "-", plain).strip("-")
+    while len(words.encode()) > LONGEST:
+        words = words[:-1]
+    return words.strip("-")
+
+
+def title(*, name: str | None, prompt: str, image: str | None, object: str | None) -> str:
+    """The user's name for the run, or else its words, or its picture's."""
+    choices = (name or "", prompt, Path(image or "").stem, Path(object or "").stem)
+    return next((s for s in map(slug, choices) if s), "untitled")
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Write to the path this gives; on success it takes the place of `path` in one step, on disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield partial
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        flush(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def flush(folder: Path) -> None:
+    """Make a rename in `folder` outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def write(path: Path, text: str) -> None:
+    """A text file that is whole or absent."""
+    with replaced(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def now() -> str:
+    """The time, to the second, with its zone."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def circumstances() -> Mapping[str, Any]:
+    """What else a result depends on: versions, the revision of the code, the command."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return {"argv": sys.argv, "versions": versions, "revision": revision(), "machine": platform.platform()}
+
+
+def revision() -> str | None:
+    """The git commit of this code, `+` if it was changed since; None where it is not a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        status = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("+" if status.stdout else "")

@@ -1,0 +1,162 @@
+"""The signature is the schema: a resolved tree is checked against its constructors before anything is built."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from threestudio_like.run.errors import UserError, hint, joined
+
+HYDRA_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
+MISSING = "???"
+
+
+def check(tree: Any, key: str) -> None:
+    """Every part in `tree`, and every value in it: known, there, and of the type the constructor asks for."""
+    if isinstance(tree, Mapping):
+        if "_target_" in tree:
+            check_part(tree, key)
+        for name, value in tree.items():
+            check(value, joined(key, str(name)))
+    elif isinstance(tree, list):
+        for index, value in enumerate(tree):
+            check(value, joined(key, str(index)))
+
+
+def check_part(part: Mapping[str, Any], key: str) -> None:
+    """One `_target_` with its arguments."""
+    target = located(part["_target_"], key)
+    parameters = signature(target)
+    if parameters is None:
+        return
+    title = getattr(target, "__name__", str(target))
+    given = {name: value for name, value in part.items() if name not in HYDRA_KEYS}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    named = {name: p for name, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    for name in given:
+        if name not in named and not takes_any:
+            raise UserError(f"{joined(key, name)}: {title} has no such setting{hint(name, named)}")
+    for name, parameter in named.items():
+        required = parameter.default is parameter.empty and not part.get("_partial_") and "_args_" not in part
+        if given.get(name, MISSING if required else None) == MISSING:
+            raise UserError(f"{joined(key, name)}: required by {title}, not set")
+    for name, value in given.items():
+        if name in named:
+            check_type(value, named[name].annotation, joined(key, name))
+
+
+def located(path: Any, key: str) -> Callable[..., Any]:
+    """The class or function that `_target_` names."""
+    if not isinstance(path, str):
+        raise UserError(f"{joined(key, '_target_')}: expected a dotted path, got {path!r}")
+    try:
+        target = pkgutil.resolve_name(path)
+    except ValueError as error:
+        raise UserError(f"{joined(key, '_target_')}: not a dotted path: {path!r}") from error
+    except ModuleNotFoundError as error:
+        raise UserError(f"{joined(key, '_target_')}: no module {error.name!r} (for {path!r})") from error
+    except AttributeError as error:
+        module, _, name = path.rpartition(".")
+        near = hint(name, [n for n in dir(pkgutil.resolve_name(module)) if not n.startswith("_")])
+        raise UserError(f"{joined(key, '_target_')}: no class {path!r}{near}") from error
+    if not callable(target):
+        raise UserError(f"{joined(key, '_target_')}: {path!r} is not a class or a function")
+    return target
+
+
+def signature(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    """Its parameters, annotations evaluated where that is possible; None for what has no signature."""
+    try:
+        return inspect.signature(target, eval_str=True).parameters
+    except NameError:  # annotations that only type checkers can see
+        return inspect.signature(target).parameters
+    except (ValueError, TypeError):
+        return None
+
+
+def check_type(value: Any, annotation: Any, key: str) -> None:
+    """Raise if a YAML value cannot be what the annotation says."""
+    if fits(value, annotation):
+        return
+    got = f"a {located(value['_target_'], key).__name__}" if is_part(value) else repr(value)
+    if isinstance(value, str) and is_class(annotation):
+        group = annotation.__module__.split(".")[1] if annotation.__module__.startswith("threestudio_like.") else "GROUP"
+        swap = f"; to swap a part write {group}@{key}={value}"
+        raise UserError(f"{key}: expected a part ({annotation.__name__}), got {got}{swap}")
+    raise UserError(f"{key}: expected {title_of(annotation)}, got {got}")
+
+
+def title_of(annotation: Any) -> str:
+    """`int`, `float or None`, `Geometry`."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return " or ".join(title_of(choice) for choice in typing.get_args(annotation))
+    if annotation is type(None):
+        return "null"
+    return annotation.__name__ if inspect.isclass(annotation) else str(annotation).replace("typing.", "")
+
+
+def is_part(value: Any) -> bool:
+    """Whether Hydra will build something from it."""
+    return isinstance(value, Mapping) and "_target_" in value
+
+
+def is_class(annotation: Any) -> bool:
+    """Whether only a part can be it: a class that YAML has no literal for."""
+    plain = (bool, int, float, complex, str, bytes, list, tuple, dict, set, object, type(None), Path)
+    return inspect.isclass(annotation) and annotation not in plain and not typing.get_origin(annotation)
+
+
+def fits(value: Any, annotation: Any) -> bool:
+    """Whether `value`, as YAML has it, can be an `annotation`; what cannot be judged fits."""
+    origin, choices = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation in (inspect.Parameter.empty, Any, object) or isinstance(annotation, (str, typing.TypeVar)):
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, choice) for choice in choices)
+    if origin is typing.Literal:
+        return value in choices
+    if annotation is None or annotation is type(None):
+        return value is None
+    if is_part(value):
+        return part_fits(value, origin or annotation)
+    return literal_fits(value, annotation, origin or annotation, choices)
+
+
+def literal_fits(value: Any, annotation: Any, container: Any, choices: tuple[Any, ...]) -> bool:
+    """The same for numbers, words, lists and mappings."""
+    if annotation is bool:
+        return isinstance(value, bool)
+    if annotation in (int, float):
+        return isinstance(value, (int, annotation)) and not isinstance(value, bool)
+    if annotation in (str, Path):
+        return isinstance(value, str)
+    if not inspect.isclass(container):
+        return True
+    if issubclass(container, Mapping):
+        return isinstance(value, Mapping) and all(fits(v, choices[1]) for v in value.values() if len(choices) == 2)
+    if issubclass(container, (list, tuple, set)) or container.__module__ == "collections.abc":
+        return container is not Callable and isinstance(value, list) and items_fit(value, container, choices)
+    return not isinstance(value, (str, int, float, bool, list, Mapping, type(None))) or value == MISSING
+
+
+def items_fit(values: list[Any], container: Any, choices: tuple[Any, ...]) -> bool:
+    """Each item of a list; `tuple[A, B]` also fixes their number."""
+    if container is tuple and choices and choices[-1] is not Ellipsis:
+        return len(values) == len(choices) and all(fits(v, c) for v, c in zip(values, choices, strict=True))
+    return not choices or all(fits(value, choices[0]) for value in values)
+
+
+def part_fits(part: Mapping[str, Any], wanted: Any) -> bool:
+    """A part's class against the class asked for; factories, and partly applied ones, are not looked into."""
+    target = pkgutil.resolve_name(part["_target_"]) if isinstance(part["_target_"], str) else None
+    if wanted in (bool, int, float, str):
+        return not inspect.isclass(target) or issubclass(target, wanted)
+    known = inspect.isclass(wanted) and inspect.isclass(target) and not part.get("_partial_")
+    if not known or getattr(wanted, "_is_protocol", False) or wanted in (Iterable, Callable, Mapping):
+        return True
+    return wanted.__module__.startswith("jaxtyping") or issubclass(target, wanted)

@@ -1,0 +1,125 @@
+"""An album: many pictures of many objects, drawn once into a file that processes share."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from threestudio_like.data import cache
+from threestudio_like.data.draw import Light, draw
+from threestudio_like.data.objects import Object, normalized
+from threestudio_like.ops.camera import orbit
+from threestudio_like.records import Camera, Mesh
+
+log = logging.getLogger(__name__)
+FORMAT = 1  # of the pictures; a change of drawing must count it up
+BATCH = 16  # views drawn at once
+SECONDS = 10.0  # between two lines of progress
+
+
+class Cameras(NamedTuple):
+    """The ranges random cameras are taken from, degrees; any azimuth, elevation uniform on the sphere."""
+
+    fov_y: float
+    distance: Sequence[float]
+    elevation: Sequence[float]
+    size: int  # of the square pictures
+
+
+class Variety(NamedTuple):
+    """How many pictures of an object there are, and how differently stretched copies of it they show."""
+
+    variants: int
+    views: int  # of each variant
+    stretch: float  # each axis by a factor between 1 / stretch and stretch; 1 leaves the object as it is
+
+
+class Album(NamedTuple):
+    """N objects (variants of one are objects of their own here), M views of each."""
+
+    names: list[str]
+    pictures: np.ndarray  # N M H W 4 uint8: straight colour, alpha
+    poses: np.ndarray  # N M 3 float32: azimuth, elevation, distance; radians
+
+
+def poses(rng: np.random.Generator, count: int, cameras: Cameras) -> Float[Tensor, "M 3"]:
+    """Random (azimuth, elevation, distance); the same number of views for each piece of the sphere's belt."""
+    low, high = np.sin(np.radians(cameras.elevation))
+    azimuth = rng.uniform(-math.pi, math.pi, count)
+    elevation = np.arcsin(rng.uniform(low, high, count))
+    distance = rng.uniform(*cameras.distance, count)
+    return torch.from_numpy(np.stack([azimuth, elevation, distance], axis=-1).astype(np.float32))
+
+
+def camera(pose: Float[Tensor, "B 3"], cameras: Cameras) -> Camera:
+    """The cameras at `pose`."""
+    azimuth, elevation, distance = pose.unbind(-1)
+    fov_y = torch.full_like(azimuth, math.radians(cameras.fov_y))
+    return orbit(
+        azimuth=azimuth, elevation=elevation, distance=distance, fov_y=fov_y, height=cameras.size, width=cameras.size
+    )
+
+
+def stretched(mesh: Mesh, rng: np.random.Generator, stretch: float) -> Mesh:
+    """The mesh scaled by a random factor along each axis, its longest side then brought back to 1."""
+    limit = math.log(stretch)
+    scale = torch.from_numpy(np.exp(rng.uniform(-limit, limit, 3)).astype(np.float32))
+    return mesh._replace(vertices=normalized(mesh.vertices * scale))
+
+
+def album(
+    objects: list[Object], cameras: Cameras, variety: Variety, light: Light, *, seed: int, folder: Path, source: str
+) -> Album:
+    """The album of `objects`, from `folder` if it was drawn before; `source` is the objects' fingerprint."""
+    key = cache.digest(FORMAT, source, len(objects), _plain(cameras), _plain(variety), _plain(light), seed)
+    file = folder / f"album-{key}.npy"
+    if not file.exists():
+        _draw(objects, cameras, variety, light, seed, file)
+    names = [o.name for o in objects for _ in range(variety.variants)]
+    rngs = [_rng(seed, index) for index in range(len(names))]
+    all_poses = torch.stack([poses(rng, variety.views, cameras) for rng in rngs])
+    return Album(names, np.load(file, mmap_mode="r"), all_poses.numpy())
+
+
+def _plain(record: tuple) -> list:
+    return [list(value) if isinstance(value, Sequence) else value for value in record]
+
+
+def _rng(seed: int, index: int) -> np.random.Generator:
+    return np.random.default_rng([seed, index])
+
+
+def _draw(
+    objects: list[Object], cameras: Cameras, variety: Variety, light: Light, seed: int, file: Path
+) -> None:
+    size, total = cameras.size, len(objects) * variety.variants
+    shape = (total, variety.views, size, size, 4)
+    start = shown = time.monotonic()
+    with cache.replacing(file) as handle:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(handle, header)
+        for index in range(total):
+            rng = _rng(seed, index)
+            pose = poses(rng, variety.views, cameras)
+            mesh = stretched(objects[index // variety.variants].mesh, rng, variety.stretch)
+            for part in pose.split(BATCH):
+                handle.write(_picture(mesh, camera(part, cameras), light).tobytes())
+            if time.monotonic() - shown > SECONDS:
+                shown = time.monotonic()
+                rate = (index + 1) * variety.views / (shown - start)
+                log.info("drawing objects: %d of %d, %.0f views a second", index + 1, total, rate)
+    log.info("drew %d views of %d objects in %.0f s", total * variety.views, total, time.monotonic() - start)
+
+
+def _picture(mesh: Mesh, camera: Camera, light: Light) -> np.ndarray:
+    view = draw(mesh, camera, light)
+    return (torch.cat([view.rgb, view.alpha], dim=-1) * 255).round().byte().numpy()

@@ -1,0 +1,165 @@
+"""Pictures of many objects from random cameras: what the small priors learn from.
+
+What a step sees is a function of (seed, step, rank), so a resumed run goes on with the same stream.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from threestudio_like.data import cache
+from threestudio_like.data.album import Album, Cameras, Variety, album, camera
+from threestudio_like.data.draw import Light
+from threestudio_like.data.objects import Object, held_out
+from threestudio_like.records import Example, View
+
+log = logging.getLogger(__name__)
+VALIDATION_VIEWS = 8  # of each held-out object
+
+
+class Source(Protocol):
+    """Where objects come from."""
+
+    def load(self) -> list[Object]:
+        """All of them, those held out too."""
+
+    def fingerprint(self) -> str:
+        """Changes when what `load` returns does."""
+
+
+class Augmentation(NamedTuple):
+    """What is changed alike in the target and in its reference."""
+
+    color: float  # how far channels are mixed and scaled; 0: not
+    mirror: bool  # left and right change places in half of the examples
+
+
+class Views(LightningDataModule):
+    """Examples without end: a target view and, if `references`, another view of the same object.
+
+    source: where the objects come from; one name in ten is held out, for validation.
+    validation: how many held-out examples a validation sees, the same ones each time.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        cameras: Cameras,
+        variety: Variety,
+        light: Light,
+        augmentation: Augmentation,
+        references: bool,
+        batch_size: int,
+        validation: int,
+        seed: int,
+        cache: str | None,
+    ) -> None:
+        super().__init__()
+        self.source, self.cameras, self.variety, self.light = source, cameras, variety, light
+        self.augmentation, self.references, self.batch_size = augmentation, references, batch_size
+        self.validation, self.seed, self.folder = validation, seed, cache
+        self.training: Album | None = None
+        self.held_out: Album | None = None
+
+    def prepare_data(self) -> None:
+        """Read and draw once, in one process of each machine."""
+        self._albums()
+
+    def setup(self, stage: str) -> None:
+        """Open what `prepare_data` drew."""
+        if self.training is None:
+            self.training, self.held_out = self._albums()
+
+    def train_dataloader(self) -> DataLoader:
+        """The stream from the trainer's step on."""
+        assert self.training is not None and self.trainer is not None
+        stream = Stream(self, start=self.trainer.global_step, rank=self.trainer.global_rank)
+        return DataLoader(stream, batch_size=None)
+
+    def val_dataloader(self) -> DataLoader | list:
+        """The fixed examples of held-out objects."""
+        examples = self.validation_examples()
+        return DataLoader(examples, batch_size=None) if examples else []  # type: ignore[arg-type]
+
+    def validation_examples(self) -> list[Example]:
+        """Batches of held-out objects, not augmented; none if no object is held out."""
+        if self.held_out is None:
+            return []
+        starts = range(0, self.validation, self.batch_size)
+        sizes = [min(self.batch_size, self.validation - start) for start in starts]
+        rng, still = np.random.default_rng(self.seed), Augmentation(color=0.0, mirror=False)
+        return [self._example(rng, step, self.held_out, size, still) for step, size in enumerate(sizes)]
+
+    def example(self, step: int, rank: int) -> Example:
+        """What training sees at `step`."""
+        assert self.training is not None
+        rng = np.random.default_rng([self.seed, step, rank])
+        return self._example(rng, step, self.training, self.batch_size, self.augmentation)
+
+    def _albums(self) -> tuple[Album, Album | None]:
+        objects, folder = self.source.load(), cache.folder(self.folder)
+        kept = [o for o in objects if held_out(o.name)]
+        seen = [o for o in objects if not held_out(o.name)]
+        if not seen:
+            raise ValueError(f"no object to train on: the split by name holds out all {len(kept)}; add or rename some")
+        log.info("%d objects to train on, %d held out by name", len(seen), len(kept))
+        made = {"seed": self.seed, "folder": folder, "source": self.source.fingerprint()}
+        training = album(seen, self.cameras, self.variety, self.light, **made)
+        if not kept:
+            log.warning("no object is held out (one name in ten is, by chance): there will be no validation")
+            return training, None
+        plain = Variety(variants=1, views=VALIDATION_VIEWS, stretch=1.0)
+        return training, album(kept, self.cameras, plain, self.light, **made)
+
+    def _example(
+        self, rng: np.random.Generator, step: int, book: Album, count: int, augmentation: Augmentation
+    ) -> Example:
+        index = rng.integers(len(book.names), size=count)
+        first = rng.integers(book.poses.shape[1], size=count)
+        other = (first + rng.integers(1, book.poses.shape[1], size=count)) % book.poses.shape[1]
+        flipped = torch.from_numpy(rng.random(count) < 0.5) & augmentation.mirror
+        matrix = color_matrices(rng, count, augmentation.color)
+        target = self._view(book, index, first, flipped, matrix)
+        reference = self._view(book, index, other, flipped, matrix) if self.references else None
+        return Example(step, [book.names[i] for i in index], target, reference)
+
+    def _view(self, book: Album, index: np.ndarray, view: np.ndarray, flipped: Tensor, matrix: Tensor) -> View:
+        picture = torch.from_numpy(book.pictures[index, view]).float() / 255
+        pose = torch.from_numpy(book.poses[index, view])
+        picture = torch.where(flipped[:, None, None, None], picture.flip(2), picture)
+        sign = torch.where(flipped, -1.0, 1.0)
+        pose = torch.stack([pose[:, 0] * sign, pose[:, 1], pose[:, 2]], dim=-1)
+        rgb = torch.einsum("bhwi,bij->bhwj", picture[..., :3], matrix).clamp(0, 1)
+        return View(camera(pose, self.cameras), rgb, picture[..., 3:])
+
+
+def color_matrices(rng: np.random.Generator, count: int, strength: float) -> Float[Tensor, "B 3 3"]:
+    """Random mixtures of the channels that keep grey grey, then a gain for each channel."""
+    amount = strength * rng.random((count, 1, 1))
+    mixture = rng.normal(size=(count, 3, 3))
+    mixture -= mixture.mean(axis=1, keepdims=True)  # columns sum to 0
+    gain = np.exp(0.3 * amount * rng.normal(size=(count, 1, 3)))
+    return torch.from_numpy(((np.eye(3) + 0.5 * amount * mixture) * gain).astype(np.float32))
+
+
+class Stream(IterableDataset):
+    """`Views.example` of step after step."""
+
+    def __init__(self, views: Views, start: int, rank: int) -> None:
+        self.views, self.start, self.rank = views, start, rank
+
+    def __iter__(self) -> Iterator[Example]:
+        step = self.start
+        while True:
+            yield self.views.example(step, self.rank)
+            step += 1

@@ -1,10 +1,12 @@
 """Pictures of a mesh under a light fixed in the world: what the small priors are trained on.
 
-rgb = albedo (ambient + diffuse max(0, n . l)), l the direction to the light; faces are seen from both sides.
+rgb = albedo (ambient + diffuse (1 + n . l) / 2), l the direction to the light: wrapped around (half Lambert: Mitchell,
+McTaggart and Green 2006), so that faces turned away from the lamp still differ. Faces are seen from both sides.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,7 +25,7 @@ OVERSAMPLING = 2  # a side; the pixels' mean then smooths the outline
 class Light(NamedTuple):
     """A distant lamp and light from everywhere; white, both."""
 
-    direction: tuple[float, float, float]  # from the object towards the lamp, world frame
+    direction: Sequence[float]  # from the object towards the lamp, world frame
     ambient: float
     diffuse: float
 
@@ -44,8 +46,8 @@ def _draw(mesh: Mesh, albedo: Float[Tensor, "V 3"], camera: Camera, light: Light
     hit = (fragments.face >= 0)[..., None].float()
     depth = 2 * FAR * NEAR / (FAR + NEAR - fragments.depth * (FAR - NEAR))
     normal = facing_normals(mesh, fragments.face, resized(camera, height, width), depth)
-    lamp = F.normalize(torch.tensor(light.direction), dim=0)
-    shade = light.ambient + light.diffuse * (normal @ lamp).clamp(min=0)[..., None]
+    lamp = F.normalize(torch.tensor(list(light.direction)), dim=0)
+    shade = light.ambient + light.diffuse * (1 + (normal @ lamp)[..., None]) / 2
     rgb = (interpolate(albedo, fragments, mesh.faces) * shade).clamp(max=1)
     sums = pooled(torch.cat([rgb, depth, normal, torch.ones_like(depth)], dim=-1) * hit)
     rgb, depth, normal, alpha = sums.split([3, 1, 3, 1], dim=-1)

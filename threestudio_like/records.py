@@ -67,12 +67,14 @@ class Example(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """What a volume renderer met along its rays; losses read it."""
+    """What a volume renderer met, the S samples that count, in the order of their rays; losses read it."""
 
-    weights: Float[Tensor, "N S"]  # of the volume-rendering sum
-    distances: Float[Tensor, "N S"]  # along the ray, to the middle of each interval
-    gradients: Float[Tensor, "N S 3"]  # of the field: eikonal and orientation losses
-    directions: Float[Tensor, "N 3"]  # of the rays
+    sdf: Float[Tensor, " S"]
+    weights: Float[Tensor, " S"]  # of the volume-rendering sum
+    distances: Float[Tensor, " S"]  # along the ray, to the middle of the interval
+    gradients: Float[Tensor, "S 3"]  # of the field: eikonal and orientation losses
+    directions: Float[Tensor, "S 3"]  # of the sample's ray
+    rays: Int[Tensor, " S"]  # which ray, of the B H W pixels in a row
 
 
 class Mesh(NamedTuple):

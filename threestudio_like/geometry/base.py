@@ -36,6 +36,12 @@ class Implicit(Geometry):
         """Of the signed distance, in world units (unit length where the field is a true distance)."""
         raise NotImplementedError
 
+    def evaluate(
+        self, points: Float[Tensor, "N 3"]
+    ) -> tuple[Float[Tensor, "N 1"], Float[Tensor, "N C"], Float[Tensor, "N 3"]]:
+        """(sdf, features, gradient) of the same points: what the three say, for less."""
+        return self.sdf(points), self.features(points), self.gradient(points)
+
 
 class Explicit(Geometry):
     """A surface that is a mesh: what mesh renderers take."""

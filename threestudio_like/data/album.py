@@ -65,7 +65,12 @@ def camera(pose: Float[Tensor, "B 3"], cameras: Cameras) -> Camera:
     azimuth, elevation, distance = pose.unbind(-1)
     fov_y = torch.full_like(azimuth, math.radians(cameras.fov_y))
     return orbit(
-        azimuth=azimuth, elevation=elevation, distance=distance, fov_y=fov_y, height=cameras.size, width=cameras.size
+        azimuth=azimuth,
+        elevation=elevation,
+        distance=distance,
+        fov_y=fov_y,
+        height=cameras.size,
+        width=cameras.size,
     )
 
 
@@ -77,7 +82,14 @@ def stretched(mesh: Mesh, rng: np.random.Generator, stretch: float) -> Mesh:
 
 
 def album(
-    objects: list[Object], cameras: Cameras, variety: Variety, light: Light, *, seed: int, folder: Path, source: str
+    objects: list[Object],
+    cameras: Cameras,
+    variety: Variety,
+    light: Light,
+    *,
+    seed: int,
+    folder: Path,
+    source: str,
 ) -> Album:
     """The album of `objects`, from `folder` if it was drawn before; `source` is the objects' fingerprint."""
     key = cache.digest(FORMAT, source, len(objects), _plain(cameras), _plain(variety), _plain(light), seed)

@@ -1,7 +1,7 @@
 """The colours of what trimesh read, brought to the triangles' corners.
 
-A texture is finer than the corners of big triangles, so textured triangles are cut until their edges are short,
-and the texture is averaged down to that length.
+A texture is finer than the corners of big triangles, so textured triangles are cut until their edges are
+short, and the texture is averaged down to that length.
 """
 
 from __future__ import annotations

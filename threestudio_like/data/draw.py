@@ -1,7 +1,8 @@
 """Pictures of a mesh under a light fixed in the world: what the small priors are trained on.
 
-rgb = albedo (ambient + diffuse (1 + n . l) / 2), l the direction to the light: wrapped around (half Lambert: Mitchell,
-McTaggart and Green 2006), so that faces turned away from the lamp still differ. Faces are seen from both sides.
+rgb = albedo (ambient + diffuse (1 + n . l) / 2), l the direction to the light: wrapped around (half Lambert:
+Mitchell, McTaggart and Green 2006), so that faces turned away from the lamp still differ. Faces are seen from
+both sides.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from threestudio_like.ops.camera import resized, world_to_clip
+from threestudio_like.ops.mesh import face_normals
 from threestudio_like.ops.raster import interpolate, rasterize
 from threestudio_like.records import Camera, Mesh, View
 
@@ -45,7 +47,7 @@ def _draw(mesh: Mesh, albedo: Float[Tensor, "V 3"], camera: Camera, light: Light
     fragments = rasterize(clip.contiguous(), mesh.faces, height, width)
     hit = (fragments.face >= 0)[..., None].float()
     depth = 2 * FAR * NEAR / (FAR + NEAR - fragments.depth * (FAR - NEAR))
-    normal = facing_normals(mesh, fragments.face, resized(camera, height, width), depth)
+    normal = facing_normals(mesh, fragments.face, resized(camera, height, width))
     lamp = F.normalize(torch.tensor(list(light.direction)), dim=0)
     shade = light.ambient + light.diffuse * (1 + (normal @ lamp)[..., None]) / 2
     rgb = (interpolate(albedo, fragments, mesh.faces) * shade).clamp(max=1)
@@ -61,12 +63,9 @@ def pooled(image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w C"]:
     return F.avg_pool2d(image.permute(0, 3, 1, 2), OVERSAMPLING).permute(0, 2, 3, 1)
 
 
-def facing_normals(
-    mesh: Mesh, face: Int[Tensor, "B H W"], camera: Camera, depth: Float[Tensor, "B H W 1"]
-) -> Float[Tensor, "B H W 3"]:
+def facing_normals(mesh: Mesh, face: Int[Tensor, "B H W"], camera: Camera) -> Float[Tensor, "B H W 3"]:
     """Normals of the faces hit, turned towards the camera: winding in found files cannot be trusted."""
-    a, b, c = mesh.vertices[mesh.faces].unbind(1)
-    normals = F.normalize(torch.linalg.cross(b - a, c - a), dim=-1)[face.clamp(min=0)]
+    normals = face_normals(mesh.vertices, mesh.faces)[face.clamp(min=0)]
     focal = 0.5 * camera.height / torch.tan(0.5 * camera.fov_y)[:, None, None]
     rows = torch.arange(camera.height) + 0.5 - 0.5 * camera.height
     columns = torch.arange(camera.width) + 0.5 - 0.5 * camera.width

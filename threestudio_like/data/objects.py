@@ -56,7 +56,7 @@ def normalized(vertices: Float[Tensor, "V 3"]) -> Float[Tensor, "V 3"]:
 
 
 def to_mesh(loaded: Any, rotation: np.ndarray) -> Mesh:
-    """What trimesh read, turned by `rotation` (file axes), in the house's axes and size; ValueError if unusable."""
+    """What trimesh read, turned by `rotation` (file axes), in the house's axes and size."""
     corners, rgb = painted_triangles(loaded)
     if len(corners) == 0:
         raise ValueError("no triangles")
@@ -72,7 +72,7 @@ def to_mesh(loaded: Any, rotation: np.ndarray) -> Mesh:
 
 
 def indexed(corners: np.ndarray, rgb: np.ndarray) -> Mesh:
-    """F 3 3 corners and their F 3 3 uint8 colours as a mesh: corners of one place and colour are one vertex."""
+    """F 3 3 corners and their uint8 colours as a mesh: corners of one place and colour are one vertex."""
     rows = np.empty(corners.shape[0] * 3, dtype=[("place", np.float32, 3), ("rgb", np.uint8, 3)])
     rows["place"], rows["rgb"] = corners.reshape(-1, 3) + 0.0, rgb.reshape(-1, 3)  # + 0.0: -0.0 is 0.0
     unique, inverse = np.unique(rows.view("V15"), return_inverse=True)
@@ -140,7 +140,8 @@ class Objects:
 
     def fingerprint(self) -> str:
         """Changes when any file under `path` does."""
-        stats = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(self.path.rglob("*")) if p.is_file()]
+        files = [self.path, *sorted(self.path.rglob("*"))]
+        stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         return cache.digest(FORMAT, str(self.path.resolve()), stats)
 
 
@@ -152,7 +153,9 @@ def store(file: Path, objects: list[Object]) -> None:
         "num_faces": np.array([len(o.mesh.faces) for o in objects]),
         "vertices": np.concatenate([o.mesh.vertices.numpy() for o in objects]),
         "faces": np.concatenate([o.mesh.faces.numpy().astype(np.int32) for o in objects]),
-        "rgb": np.concatenate([(o.mesh.rgb * 255).round().byte().numpy() for o in objects if o.mesh.rgb is not None]),
+        "rgb": np.concatenate(
+            [(o.mesh.rgb * 255).round().byte().numpy() for o in objects if o.mesh.rgb is not None]
+        ),
     }
     with cache.replacing(file) as handle:
         np.savez(handle, **arrays)

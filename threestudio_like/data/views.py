@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 from jaxtyping import Float
-from lightning.pytorch import LightningDataModule
+from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -111,7 +111,9 @@ class Views(LightningDataModule):
         kept = [o for o in objects if held_out(o.name)]
         seen = [o for o in objects if not held_out(o.name)]
         if not seen:
-            raise ValueError(f"no object to train on: the split by name holds out all {len(kept)}; add or rename some")
+            raise ValueError(
+                f"no object to train on: all {len(kept)} are held out by name; add or rename some"
+            )
         log.info("%d objects to train on, %d held out by name", len(seen), len(kept))
         made = {"seed": self.seed, "folder": folder, "source": self.source.fingerprint()}
         training = album(seen, self.cameras, self.variety, self.light, **made)
@@ -133,7 +135,9 @@ class Views(LightningDataModule):
         reference = self._view(book, index, other, flipped, matrix) if self.references else None
         return Example(step, [book.names[i] for i in index], target, reference)
 
-    def _view(self, book: Album, index: np.ndarray, view: np.ndarray, flipped: Tensor, matrix: Tensor) -> View:
+    def _view(
+        self, book: Album, index: np.ndarray, view: np.ndarray, flipped: Tensor, matrix: Tensor
+    ) -> View:
         picture = torch.from_numpy(book.pictures[index, view]).float() / 255
         pose = torch.from_numpy(book.poses[index, view])
         picture = torch.where(flipped[:, None, None, None], picture.flip(2), picture)

@@ -140,8 +140,8 @@ class Objects:
 
     def fingerprint(self) -> str:
         """Changes when any file under `path` does."""
-        files = [self.path, *sorted(self.path.rglob("*"))]
-        stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        files = [file for file in sorted(self.path.rglob("*")) if file.is_file()]
+        stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files or [self.path]]
         return cache.digest(FORMAT, str(self.path.resolve()), stats)
 
 

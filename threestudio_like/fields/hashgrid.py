@@ -1,0 +1,48 @@
+"""Features of a point from a trained multiresolution hash table (Mueller et al. 2022).
+
+Every encoding takes points in [0, 1]^3 and says how many features it has in `num_outputs`.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from threestudio_like.ops.hashgrid import growing_resolutions, hashgrid
+
+
+class HashGrid(nn.Module):
+    """Owns the table; ops/hashgrid.py reads it.
+
+    Args:
+        num_levels: grids of growing resolution.
+        features_per_level: learned numbers at a grid vertex.
+        log2_table: rows of a level's table, as a power of two.
+        base_resolution, finest_resolution: cells a side of the first level and the last.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_levels: int,
+        features_per_level: int,
+        log2_table: int,
+        base_resolution: int,
+        finest_resolution: int,
+    ) -> None:
+        super().__init__()
+        if num_levels < 1 or not 1 <= base_resolution <= finest_resolution:
+            raise ValueError(
+                f"fields.hashgrid: {num_levels} levels from resolution {base_resolution} to"
+                f" {finest_resolution}; give at least one level, and resolutions that grow"
+            )
+        self.resolutions = growing_resolutions(num_levels, base_resolution, finest_resolution)
+        self.num_outputs = num_levels * features_per_level
+        table = torch.empty(num_levels, 2**log2_table, features_per_level)
+        table.uniform_(-1e-4, 1e-4)  # section 4: random, and near zero everywhere
+        self.table = nn.Parameter(table)
+
+    def forward(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
+        """Features of points in [0, 1]^3, coarse levels first; points outside count as on the faces."""
+        return hashgrid(points, self.table, self.resolutions)

@@ -1,0 +1,96 @@
+"""Random cameras around the object, each a function of (seed, step): a resumed run needs no generator's state.
+
+The ranges open from the reference camera's pose over `progressive_until` steps (DreamCraft3D's progressive views).
+Degrees here, at the user's edge; radians in the cameras.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from threestudio_like.ops.camera import orbit
+from threestudio_like.records import Camera
+
+
+class Pose(NamedTuple):
+    """One camera on a sphere around the origin; degrees."""
+
+    azimuth: float
+    elevation: float
+    distance: float
+    fov_y: float
+
+    def camera(self, side: int) -> Camera:
+        """As a square picture of `side` pixels, B = 1."""
+        numbers = torch.tensor([[self.azimuth, self.elevation, self.fov_y]]).deg2rad()
+        azimuth, elevation, fov_y = numbers.unbind(-1)
+        distance = torch.tensor([self.distance])
+        return orbit(
+            azimuth=azimuth, elevation=elevation, distance=distance, fov_y=fov_y, height=side, width=side
+        )
+
+
+class Cameras:
+    """Callable: (seed, step, rank, start) to a batch of cameras.
+
+    azimuth: range relative to the start's azimuth. elevation, distance, fov_y: ranges.
+    uniform_share: how often the elevation is uniform in degrees; otherwise it is uniform on the sphere.
+    progressive_until: r = min(1, step / (progressive_until + 1)) opens azimuth and elevation from the start's.
+    resolution: pixels a side, as a schedule.
+    """
+
+    def __init__(
+        self,
+        *,
+        azimuth: Sequence[float],
+        elevation: Sequence[float],
+        distance: Sequence[float],
+        fov_y: Sequence[float],
+        uniform_share: float,
+        progressive_until: int,
+        resolution: Callable[[int], float],
+        batch_size: int,
+    ) -> None:
+        for name, bounds in dict(azimuth=azimuth, elevation=elevation, distance=distance, fov_y=fov_y).items():
+            if len(bounds) != 2 or bounds[0] > bounds[1]:
+                raise ValueError(f"cameras.{name}: expected [low, high], got {list(bounds)}")
+        self.azimuth, self.elevation, self.distance, self.fov_y = azimuth, elevation, distance, fov_y
+        self.uniform_share = uniform_share
+        self.progressive_until = progressive_until
+        self.resolution = resolution
+        self.batch_size = batch_size
+
+    def __call__(self, seed: int, step: int, rank: int, start: Pose) -> Camera:
+        """The cameras of one step."""
+        rng = np.random.default_rng([seed, step, rank])
+        opened = min(1.0, step / (self.progressive_until + 1))
+        count, side = self.batch_size, round(self.resolution(step))
+        low, high = (start.elevation + opened * (bound - start.elevation) for bound in self.elevation)
+        elevation = self._elevations(rng, low, high)
+        azimuth = start.azimuth + opened * rng.uniform(*self.azimuth, count)
+        return orbit(
+            azimuth=_radians(azimuth),
+            elevation=_radians(elevation),
+            distance=torch.from_numpy(rng.uniform(*self.distance, count)).float(),
+            fov_y=_radians(rng.uniform(*self.fov_y, count)),
+            height=side,
+            width=side,
+        )
+
+    def _elevations(self, rng: np.random.Generator, low: float, high: float) -> np.ndarray:
+        """Uniform in degrees, or (one draw decides for the batch) uniform on the sphere: in the sine."""
+        if rng.uniform() < self.uniform_share:
+            return rng.uniform(low, high, self.batch_size)
+        sines = rng.uniform(math.sin(math.radians(low)), math.sin(math.radians(high)), self.batch_size)
+        return np.degrees(np.arcsin(sines))
+
+
+def _radians(degrees: np.ndarray) -> Float[Tensor, " B"]:
+    return torch.from_numpy(np.radians(degrees)).float()

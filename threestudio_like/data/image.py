@@ -1,0 +1,111 @@
+"""Batches for making a scene from one picture: random cameras, and the picture with the camera that took it.
+
+The picture is a file of the user's, or is rendered from a mesh (`object=`), so that the result can be scored.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from threestudio_like.data import objects, picture
+from threestudio_like.data.cameras import Cameras, Pose
+from threestudio_like.data.draw import Light, draw
+from threestudio_like.records import Batch, View
+
+log = logging.getLogger(__name__)
+
+
+class Stream(IterableDataset):
+    """Batches from step `first` on, without end."""
+
+    def __init__(self, batch: Callable[[int], Batch], first: int) -> None:
+        self.batch = batch
+        self.first = first
+
+    def __iter__(self) -> Iterator[Batch]:
+        step = self.first
+        while True:
+            yield self.batch(step)
+            step += 1
+
+
+class Image(LightningDataModule):
+    """One picture and random cameras.
+
+    image: the picture's file; object: a mesh's file instead. One of the two, the other null.
+    pose: the camera that took `image`; object_pose: the one that takes `object`, in the mesh's own frame,
+    under `light`.
+    matting: gives a picture without alpha one.
+    share: of the square's side that the longest side of a cut-out object takes.
+    size: of the prepared square, which every resolution is resampled from.
+    resolution: of the reference, as a schedule. max_pixels: files above it are refused.
+    """
+
+    def __init__(
+        self,
+        *,
+        image: str | None,
+        object: str | None,
+        pose: Pose,
+        object_pose: Pose,
+        light: Light,
+        matting: picture.Matte,
+        cameras: Cameras,
+        resolution: Callable[[int], float],
+        size: int,
+        share: float,
+        threshold: float,
+        max_pixels: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        if (image is None) == (object is None):
+            raise ValueError("give a picture (image=cup.jpg) or a mesh (object=duck.glb), one of the two")
+        self.file, self.object = image, object
+        self.pose, self.light = (pose if object is None else object_pose), light
+        self.matting, self.cameras, self.resolution = matting, cameras, resolution
+        self.size, self.share, self.threshold, self.max_pixels = size, share, threshold, max_pixels
+        self.seed = seed
+
+    def prepare(self) -> None:
+        """Read the picture now, so that a bad one is known before anything heavy begins."""
+        for remark in picture.remarks(self.master[..., 3:]):
+            log.warning("%s: %s", self.file or self.object, remark)
+
+    @cached_property
+    def master(self) -> Float[Tensor, "size size 4"]:
+        """The prepared square picture, straight alpha."""
+        if self.object is not None:
+            view = draw(objects.read(self.object), self.pose.camera(self.size), self.light)
+            return torch.cat([view.rgb, view.alpha], dim=-1)[0]
+        assert self.file is not None
+        path = Path(self.file).expanduser()
+        read = picture.read(path, self.max_pixels, 4 * self.size)
+        cut = picture.cutout(read, self.matting, name=str(path), threshold=self.threshold)
+        return picture.recentred(cut, size=self.size, share=self.share, threshold=self.threshold)
+
+    def reference(self, side: int) -> View:
+        """The picture at `side` pixels with its camera."""
+        pixels = picture.resized(self.master, side, side)[None]
+        return View(self.pose.camera(side), pixels[..., :3], pixels[..., 3:])
+
+    def batch(self, step: int, rank: int) -> Batch:
+        """What step `step` sees."""
+        camera = self.cameras(self.seed, step, rank, self.pose)
+        return Batch(step, camera, self.reference(round(self.resolution(step))))
+
+    def train_dataloader(self) -> DataLoader:
+        """The stream from the trainer's step on."""
+        assert self.trainer is not None
+        rank = self.trainer.global_rank
+        stream = Stream(lambda step: self.batch(step, rank), self.trainer.global_step)
+        return DataLoader(stream, batch_size=None)

@@ -1,0 +1,125 @@
+"""A user's picture: read in whatever form it comes, cut out, recentred in a square.
+
+Pictures are `H W 4` floats in [0, 1], straight alpha. Resampling is done on colours multiplied by alpha,
+so that what lies behind the object never bleeds into its rim.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from threestudio_like.ops.texture import fill
+
+Matte = Callable[[Tensor], Tensor]  # rgb [H W 3] to alpha [H W 1]
+
+
+def read(path: Path, max_pixels: int, max_side: int) -> Float[Tensor, "H W 4"]:
+    """The first frame of a picture file, turned upright, at most `max_side` pixels a side; alpha 1 if it has none."""
+    if not path.is_file():
+        raise ValueError(f"image: no file {str(path)!r}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on size and metadata; the limit below is ours
+        try:
+            picture = Image.open(path)
+            if picture.width * picture.height > max_pixels:
+                raise Image.DecompressionBombError
+            picture = ImageOps.exif_transpose(picture)
+            picture = _eight_bits(picture)
+        except Image.DecompressionBombError:
+            limit = f"{max_pixels / 1e6:g} megapixels"
+            raise ValueError(f"image: {str(path)!r} is too large; expected at most {limit}") from None
+        except UnidentifiedImageError:
+            raise ValueError(f"image: {str(path)!r} is not a picture; expected PNG, JPEG, WebP, TIFF…") from None
+        except (OSError, SyntaxError, EOFError) as error:
+            raise ValueError(f"image: {str(path)!r} cannot be read to its end ({error})") from None
+    picture.thumbnail((max_side, max_side), Image.Resampling.BOX)
+    values = torch.from_numpy(np.array(picture, dtype=np.float32) / 255)
+    return values if values.shape[-1] == 4 else torch.cat([values, torch.ones_like(values[..., :1])], dim=-1)
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """RGB or RGBA of 8 bits, from any mode; grey of more bits is scaled by its type's range, never clipped."""
+    if picture.mode.startswith(("I", "F")):
+        grey = np.nan_to_num(np.asarray(picture, dtype=np.float64))
+        span = next((span for span in (1.0, 255.0, 65535.0) if picture.mode == "F" and grey.max() <= span), 65535.0)
+        picture = Image.fromarray((255 * (grey / span).clip(0, 1)).round().astype(np.uint8))
+    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+
+
+def cutout(
+    picture: Float[Tensor, "H W 4"], matting: Matte, *, name: str, threshold: float
+) -> Float[Tensor, "H W 4"]:
+    """The picture with its own alpha, or with the matte of its object if it is opaque everywhere.
+
+    A matte's rim is a mix of object and background, so its colours are taken from the object's inside.
+    """
+    rgb, alpha = picture[..., :3], picture[..., 3:]
+    if alpha.max() <= threshold:
+        raise ValueError(f"image: {name!r} is transparent everywhere; expected an object")
+    if alpha.min() < 0.98:
+        return picture
+    alpha = matting(rgb)
+    if alpha.max() <= threshold:
+        raise ValueError(f"image: no object found in {name!r}; expected one object, or a picture with alpha")
+    inside = alpha[..., 0] > 0.95
+    return torch.cat([torch.where(inside[..., None], rgb, fill(rgb, inside, 8)), alpha], dim=-1)
+
+
+def recentred(
+    picture: Float[Tensor, "H W 4"], *, size: int, share: float, threshold: float
+) -> Float[Tensor, "size size 4"]:
+    """The object's bounding box in the middle of a square, its longest side `share` of the square's."""
+    rows, columns = (_extent(picture[..., 3] > threshold, dim) for dim in (1, 0))
+    cropped = picture[rows, columns]
+    height, width = cropped.shape[:2]
+    scale = share * size / max(height, width)
+    new = [max(1, round(side * scale)) for side in (height, width)]
+    top, left = (size - new[0]) // 2, (size - new[1]) // 2
+    return F.pad(resized(cropped, *new), (0, 0, left, size - left - new[1], top, size - top - new[0]))
+
+
+def _extent(mask: Bool[Tensor, "H W"], dim: int) -> slice:
+    hit = mask.any(dim).nonzero()
+    return slice(int(hit[0]), int(hit[-1]) + 1)
+
+
+def resized(picture: Float[Tensor, "h w 4"], height: int, width: int) -> Float[Tensor, "H W 4"]:
+    """Area-averaged when it shrinks, bilinear when it grows."""
+    alpha = picture[..., 3:]
+    planes = torch.cat([picture[..., :3] * alpha, alpha], dim=-1).permute(2, 0, 1)[None]
+    planes = F.interpolate(planes, (height, width), mode="bilinear", antialias=True, align_corners=False)
+    premultiplied, alpha = planes[0].permute(1, 2, 0).clamp(0, 1).split([3, 1], dim=-1)
+    return torch.cat([(premultiplied / alpha.clamp(min=1e-4)).clamp(0, 1), alpha], dim=-1)
+
+
+def remarks(alpha: Float[Tensor, "H W 1"]) -> list[str]:
+    """What a user may want to know about a cut-out: an object that leaves the picture, or several objects."""
+    mask = alpha[..., 0] > 0.5
+    found = []
+    border = torch.cat([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    if border.float().mean() > 0.02:
+        found.append("the object touches the picture's border: what lies beyond it is not known")
+    sizes = components(F.adaptive_max_pool2d(mask[None, None].float(), 96)[0, 0] > 0)
+    if len(sizes) > 1 and sizes[1] > 0.05 * sizes[0]:
+        found.append("the cut-out has several separate pieces: give a picture with alpha if that is wrong")
+    return found
+
+
+def components(mask: Bool[Tensor, "H W"]) -> list[int]:
+    """Sizes of the 8-connected pieces, largest first: the highest index in a piece floods it."""
+    label = torch.arange(1, mask.numel() + 1, dtype=torch.float32).view(1, 1, *mask.shape) * mask
+    while True:
+        flooded = F.max_pool2d(label, 3, stride=1, padding=1) * mask
+        if torch.equal(flooded, label):
+            break
+        label = flooded
+    return sorted((int(count) for count in label[label > 0].unique(return_counts=True)[1]), reverse=True)

@@ -1,9 +1,9 @@
-"""Triangles to pixels and back: rasterize, interpolate and antialias after Laine et al. 2020, sections 3.1-3.4.
+"""Triangles to pixels and back: rasterize, interpolate, antialias (Laine et al. 2020, sections 3.1-3.4).
 
-Clip space is OpenGL's, row 0 of a picture is at clip y = -1, and pixel (r, c) is sampled at its centre. Every test
-is made in homogeneous coordinates (Olano and Greer 1997), so a triangle may reach behind the camera: with p_i =
-(x, y, w) of its vertices and P = (X, Y, 1) the pixel, e_i = det(p_j, p_k, P) are the edge functions, e_i / (e_0 +
-e_1 + e_2) the perspective-correct barycentric weights, and sum e_i z_i / det(p_0, p_1, p_2) is z / w.
+Clip space is OpenGL's, row 0 of a picture is at clip y = -1, and pixels are sampled at their centres. All is
+done in homogeneous coordinates (Olano and Greer 1997), so that a triangle may reach behind the camera: with p_i
+the (x, y, w) of its vertices and P = (X, Y, 1) a pixel, e_i = det(p_j, p_k, P) are the edge functions,
+e_i / (e_0 + e_1 + e_2) the perspective-correct barycentric weights, sum e_i z_i / det(p_0, p_1, p_2) is z / w.
 Edge functions cancel, so they are computed in float64 whatever the positions are.
 """
 
@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from threestudio_like.ops.dispatch import op
+from threestudio_like.ops.mesh import opposite
 
 CHUNK = 64  # faces tested at once by the reference
 
@@ -34,7 +35,7 @@ def _centres(count: int, device: torch.device) -> Float[Tensor, " count"]:
 
 
 def _edge_functions(corners: Float[Tensor, "*n 3 4"]) -> Float[Tensor, "*n 3 3"]:
-    """Coefficients (a, b, c) of e_i = a X + b Y + c; exactly opposite for two triangles that share the edge."""
+    """Coefficients (a, b, c) of e_i = a X + b Y + c; exactly opposite in the two triangles at an edge."""
     x, y, _, w = corners.unbind(-1)
     (x1, y1, w1), (x2, y2, w2) = ([v.roll(shift, -1) for v in (x, y, w)] for shift in (-1, -2))
     return torch.stack([y1 * w2 - y2 * w1, w1 * x2 - w2 * x1, x1 * y2 - x2 * y1], dim=-1)
@@ -43,7 +44,7 @@ def _edge_functions(corners: Float[Tensor, "*n 3 4"]) -> Float[Tensor, "*n 3 3"]
 def _covered(
     corners: Float[Tensor, "B N 3 4"], height: int, width: int
 ) -> tuple[Bool[Tensor, "B N H W"], Float[Tensor, "B N H W"]]:
-    """Which pixels each triangle covers between the near and the far plane, by the top-left rule, and z / w there."""
+    """Which pixels each triangle covers between near and far plane, by the top-left rule, and z / w there."""
     abc = _edge_functions(corners)
     det = (abc[:, :, 0] * corners[:, :, 0, [0, 1, 3]]).sum(-1)
     abc = abc * det.sign()[:, :, None, None]
@@ -74,7 +75,7 @@ def _visible(
 def rasterize(
     positions: Float[Tensor, "B V 4"], faces: Int[Tensor, "F 3"], height: int, width: int
 ) -> Fragments:
-    """The nearest face at each pixel's centre; gradients flow from the barycentric weights to the positions."""
+    """The nearest face at each pixel's centre; gradients from the barycentric weights to the positions."""
     with torch.no_grad():
         face, depth = _visible(positions, faces, height, width)
     b, r, c = torch.nonzero(face >= 0, as_tuple=True)
@@ -90,7 +91,7 @@ def rasterize(
 def interpolate(
     attributes: Float[Tensor, "V C"] | Float[Tensor, "B V C"], fragments: Fragments, faces: Int[Tensor, "F 3"]
 ) -> Float[Tensor, "B H W C"]:
-    """Attributes of the vertices at each pixel, 0 where nothing is; gradients to attributes and barycentrics."""
+    """Attributes of the vertices at each pixel, 0 where nothing is; gradients to them and the weights."""
     face = fragments.face
     b, r, c = torch.nonzero(face >= 0, as_tuple=True)
     corners = faces[face[b, r, c]]
@@ -98,3 +99,99 @@ def interpolate(
     u, v = fragments.barycentric[b, r, c].unsqueeze(-1).unbind(1)
     mixed = u * values[:, 0] + v * values[:, 1] + (1 - u - v) * values[:, 2]
     return attributes.new_zeros(*face.shape, attributes.shape[-1]).index_put((b, r, c), mixed)
+
+
+class _Borders(NamedTuple):
+    """Neighbouring pixels that show different faces; the nearer face of each two may end between them."""
+
+    view: Int[Tensor, " K"]
+    near: Int[Tensor, "K 2"]  # row and column of the pixel whose face is nearer
+    far: Int[Tensor, "K 2"]
+    corners: Int[Tensor, "K 3"]  # vertices of the nearer face
+    across: Int[Tensor, "K 3"]  # the vertices beyond its sides, -1 if there is none
+
+
+def _borders(fragments: Fragments, faces: Int[Tensor, "F 3"], axis: int) -> _Borders:
+    """Along rows (axis 0: the neighbour is to the right) or columns (axis 1: it is below)."""
+    face = fragments.face
+    depth = torch.where(face < 0, torch.inf, fragments.depth[..., 0])
+    along = 2 - axis
+    one, two = (v.narrow(along, 0, v.shape[along] - 1) for v in (face, depth))
+    next_one, next_two = (v.narrow(along, 1, v.shape[along] - 1) for v in (face, depth))
+    view, row, column = torch.nonzero(one != next_one, as_tuple=True)
+    first = torch.stack([row, column], dim=-1)
+    second = first + torch.tensor([axis, 1 - axis], device=face.device)
+    swap = (next_two < two)[view, row, column][:, None]
+    near, far = torch.where(swap, second, first), torch.where(swap, first, second)
+    nearest = face[view, near[:, 0], near[:, 1]]
+    return _Borders(view, near, far, faces[nearest], opposite(faces)[nearest])
+
+
+def _distances(
+    ends: Float[Tensor, "*n 2 4"], near: Int[Tensor, "*n 2"], far: Int[Tensor, "*n 2"], size: tuple[int, int]
+) -> Float[Tensor, "*n"]:
+    """How far from the near centre towards the far one the line through both meets that through the ends.
+
+    Infinite if it does not, or not between the ends, or not before the camera.
+    """
+    axis = (far - near)[..., 0].abs()  # 0: along x
+    height, width = size
+    rows, columns = _centres(height, near.device)[near[..., 0]], _centres(width, near.device)[near[..., 1]]
+    w = ends[..., 3]
+    x, y = ends[..., 0] - columns[..., None] * w, ends[..., 1] - rows[..., None] * w
+    along, beside = torch.where(axis[..., None] == 0, x, y), torch.where(axis[..., None] == 0, y, x)
+    (a, b), (p, q), (v, w) = along.unbind(-1), beside.unbind(-1), w.unbind(-1)
+    scale = p * w - q * v  # w where they meet, times p - q
+    crossed = ((p < 0) != (q < 0)) & (scale * (p - q) > 0)
+    pixels = 0.5 * torch.where(axis == 0, width, height) * (far - near).sum(-1)
+    offset = (p * b - q * a) / torch.where(crossed, scale, 1.0)
+    return torch.where(crossed, offset * pixels, torch.inf)
+
+
+def _silhouettes(corners: Float[Tensor, "K 3 4"], across: Float[Tensor, "K 3 4"]) -> Bool[Tensor, "K 3"]:
+    """Whether the vertex beyond each side is on the same side as the face, seen from the camera."""
+    abc = _edge_functions(corners)
+    own, other = ((abc * v[..., [0, 1, 3]]).sum(-1) for v in (corners, across))
+    return own * other >= 0
+
+
+def _outlines(
+    positions: Float[Tensor, "B V 4"], borders: _Borders, size: tuple[int, int]
+) -> tuple[Int[Tensor, "L 3"], Int[Tensor, "L 3"], Int[Tensor, "L 2"]]:
+    """Borders at which a silhouette edge ends the nearer face: near and far pixels, the edge's vertices."""
+    view, near, far, corners, across = borders
+    sides = torch.stack([corners.roll(-1, 1), corners.roll(-2, 1)], dim=-1)
+    each = [v[:, None].expand(-1, 3, 2) for v in (near, far)]
+    distances = _distances(positions[view[:, None, None], sides].double(), *each, size)
+    exit_distance, side = distances.where(distances <= 1, -torch.inf).max(dim=1)
+    own, other = (positions[view[:, None], v].double() for v in (corners, across.clamp(min=0)))
+    outline = _silhouettes(own, other) | (across < 0)
+    k = torch.arange(len(view), device=view.device)
+    kept = (exit_distance >= 0) & outline[k, side]
+    pixels = [torch.cat([view[:, None], v], dim=1)[kept] for v in (near, far)]
+    return pixels[0], pixels[1], sides[k, side][kept]
+
+
+@op
+def antialias(
+    image: Float[Tensor, "B H W C"],
+    fragments: Fragments,
+    positions: Float[Tensor, "B V 4"],
+    faces: Int[Tensor, "F 3"],
+) -> Float[Tensor, "B H W C"]:
+    """Blend neighbouring pixels by where a silhouette edge passes between them.
+
+    The nearer face's edge at distance d from its pixel's centre leaves 1/2 - d of that pixel to the other, or if
+    d > 1/2 takes d - 1/2 of the other pixel. Gradients to the image and, through d, to the positions.
+    """
+    size = image.shape[1:3]
+    out = image
+    for axis in (0, 1):
+        with torch.no_grad():
+            near, far, ends = _outlines(positions, _borders(fragments, faces, axis), size)
+        distance = _distances(positions[near[:, :1], ends].double(), near[:, 1:], far[:, 1:], size)
+        inside = (distance < 0.5)[:, None]
+        to, source = (torch.where(inside, a, b).unbind(1) for a, b in ((near, far), (far, near)))
+        share = torch.where(inside[:, 0], 0.5 - distance, distance - 0.5).to(image.dtype)
+        out = out.index_put(to, share[:, None] * (image[source] - image[to]), accumulate=True)
+    return out

@@ -81,6 +81,6 @@ class _Interpolate(torch.autograd.Function):
 def interpolate(
     attributes: Float[Tensor, "V C"] | Float[Tensor, "B V C"], fragments: Fragments, faces: Int[Tensor, "F 3"]
 ) -> Float[Tensor, "B H W C"]:
-    """Attributes of the vertices at each pixel, 0 where nothing is; gradients to attributes and barycentrics."""
+    """Attributes of the vertices at each pixel, 0 where nothing is; gradients to them and the weights."""
     batched = attributes[None] if attributes.ndim == 2 else attributes
     return _Interpolate.apply(batched, fragments.barycentric, fragments.face, faces)

@@ -1,8 +1,8 @@
-"""How numba kernels are compiled and shared out: cached on disk, without the GIL, on as many threads as torch has.
+"""How numba kernels are compiled (cached on disk, without the GIL) and shared out among threads.
 
-Python threads, not numba's own parallel layers: those end the process when a data loader forks it, and their
-waiting threads take the cores from torch's. A kernel's first two arguments say which tasks it does:
-`range(first, number of tasks, step)`; the result must not depend on the step.
+As many as torch has, but Python's, not numba's parallel layers: those end a process that a data loader forked,
+and while they wait they take the cores from torch's threads. A kernel's first two arguments say which tasks it
+does: `range(first, number of tasks, step)`; its results must not depend on the step.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 
 
 def kernel(function: Callable) -> Callable:
-    """Compile for the machine at the first call, once: the cache is beside the file, or else in the user's folder."""
+    """Compile at the first call on a machine; the cache is beside the file or else in the user's folder."""
     # unwrapped, because type checkers wrap functions in what numba cannot compile
     return numba.njit(cache=True, nogil=True, error_model="numpy")(inspect.unwrap(function))
 

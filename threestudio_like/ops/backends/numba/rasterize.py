@@ -112,7 +112,7 @@ def _band(positions, faces, first, last, ys, xs, barycentric, depth, face):
         else:
             top, bottom = min(y0, y1, y2) - MARGIN, max(y0, y1, y2) + MARGIN
             left, right = min(x0, x1, x2) - MARGIN, max(x0, x1, x2) + MARGIN
-        if not (bottom >= first and top <= last - 1 and right >= 0 and left <= width - 1):  # NaN stops here too
+        if not (bottom >= first and top <= last - 1 and right >= 0 and left <= width - 1):  # or NaN
             continue
         rows = (math.ceil(max(top, first)), math.floor(min(bottom, last - 1)) + 1)
         columns = (math.ceil(max(left, 0)), math.floor(min(right, width - 1)) + 1)
@@ -205,6 +205,6 @@ class _Rasterize(torch.autograd.Function):
 def rasterize(
     positions: Float[Tensor, "B V 4"], faces: Int[Tensor, "F 3"], height: int, width: int
 ) -> Fragments:
-    """The nearest face at each pixel's centre; gradients flow from the barycentric weights to the positions."""
+    """The nearest face at each pixel's centre; gradients from the barycentric weights to the positions."""
     barycentric, depth, face = _Rasterize.apply(positions, faces, height, width)
     return Fragments(barycentric, depth[..., None], face)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -35,3 +36,16 @@ def raised_here(error: BaseException) -> bool:
     frames = list(traceback.walk_tb(error.__traceback__))
     module = frames[-1][0].f_globals.get("__name__", "") if frames else ""
     return module.split(".")[0] in ("threestudio_like", "systems")
+
+
+@contextmanager
+def mistakes(key: str) -> Iterator[None]:
+    """A ValueError that our own code raises in here is the user's mistake: one line that begins with the key."""
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:
+        if not raised_here(error):
+            raise
+        raise UserError(f"{key}: {one_line(error)}") from error

@@ -21,7 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO
 
-from threestudio_like.run.errors import UserError
+from threestudio_like.run.errors import UserError, one_line
 
 PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "diffusers", "transformers", "peft", "numba", "trimesh")
 LONGEST = 64  # characters of a name
@@ -41,7 +41,7 @@ class RunFolder:
         """Set values of the manifest and write it."""
         self.manifest.update(values, updated=now())
         if self.writes:
-            write(self.path / "run.json", json.dumps(self.manifest, indent=2) + "\n")
+            write(self.path / "run.json", json.dumps(self.manifest, indent=2, default=str) + "\n")
 
     def part(self, group: str, name: str) -> dict[str, Any]:
         """What the manifest says of one stage, or of one step after the stages."""
@@ -56,6 +56,18 @@ class RunFolder:
         """Let another process have it."""
         if self._lock is not None:
             self._lock.close()
+
+
+@contextmanager
+def failing(folder: RunFolder, group: str, name: str) -> Iterator[None]:
+    """Whatever stops a part of the run is written into the manifest."""
+    try:
+        yield
+    except BaseException as error:
+        state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        folder.record_part(group, name, state=state)
+        folder.record(state=state, error="" if state == "interrupted" else one_line(error))
+        raise
 
 
 def claimed(parent: Path, name: str) -> Path:
@@ -100,7 +112,7 @@ def title(*, name: str | None, prompt: str, image: str | None, object: str | Non
 def replaced(path: Path) -> Iterator[Path]:
     """Write to the path this gives; on success it takes the place of `path` in one step, on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial = path.with_name(f".{path.name}.tmp")  # one name: a killed attempt is overwritten by the next
     try:
         yield partial
         with open(partial, "rb") as file:

@@ -1,0 +1,40 @@
+"""Metrics as lines of JSON, <stage>/metrics.jsonl: readable by eye, by pandas and by the next process."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+
+class Lines(Logger):
+    """One line for each logged step; a resumed run goes on in the same file."""
+
+    def __init__(self, *, save_dir: str) -> None:
+        super().__init__()
+        self.file = Path(save_dir) / "metrics.jsonl"
+
+    @property
+    def name(self) -> str:
+        """Of no use to us; Lightning asks."""
+        return "lines"
+
+    @property
+    def version(self) -> str:
+        """The same."""
+        return ""
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """They are in config.yaml."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Append."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.file, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **metrics}) + "\n")

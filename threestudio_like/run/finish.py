@@ -1,0 +1,70 @@
+"""What follows the stages: export, score and report, each a part of the configuration that is called once.
+
+Such a part takes, by name, what it needs of: scene (of the last stage), data and reference (the View that the
+last stage was shown), folder (its own for the export, the run's for the others). It returns a mapping.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from threestudio_like.run import scenes
+from threestudio_like.run.composition import build
+from threestudio_like.run.errors import mistakes
+from threestudio_like.run.folder import RunFolder, failing, write
+
+log = logging.getLogger(__name__)
+STEPS = ("export", "score", "report")
+
+
+def run(config: Mapping[str, Any], folder: RunFolder, plan: list[str], *, again: bool) -> None:
+    """Each step that is configured; `again` where a stage has run since."""
+    made = [name for name in plan if scenes.saved(folder.path / name)]
+    for step in STEPS:
+        done = folder.part("after", step).get("state") == "finished"
+        if not config.get(step) or not made or (done and not again):
+            continue
+        log.info("%s", step)
+        folder.record_part("after", step, state="running")
+        with failing(folder, "after", step), mistakes(step):
+            part = build(config[step], step)
+            place = folder.path / step if step == "export" else folder.path
+            result = part(**asked_for(part, config["stages"][made[-1]], folder.path / made[-1], place))
+        folder.record_part("after", step, state="finished", result=dict(result or {}))
+        summarize(folder)
+        announce(folder.part("after", step)["result"])
+    folder.record(state="finished")
+    summarize(folder)
+
+
+def asked_for(part: Callable[..., Any], stage: Mapping[str, Any], path: Path, place: Path) -> dict[str, Any]:
+    """What the part's signature names."""
+    names = inspect.signature(part).parameters
+    given: dict[str, Any] = {"folder": place}
+    if "scene" in names:
+        given["scene"] = scenes.load(path).eval()
+    if "data" in names or "reference" in names:
+        given["data"] = build(stage["data"], f"stages.{path.name}.data")
+    if "reference" in names:
+        given["reference"] = given["data"].reference(given["data"].size)
+    return {name: value for name, value in given.items() if name in names}
+
+
+def announce(result: Mapping[str, Any]) -> None:
+    """One line for each thing that came out."""
+    for name, value in result.items():
+        log.info("  %-16s %s", name, f"{value:.4g}" if isinstance(value, float) else value)
+
+
+def summarize(folder: RunFolder) -> None:
+    """metrics.json of the run: the scores, the seconds of all stages, and what each stage and step said."""
+    stages = folder.manifest.get("stages", {})
+    steps = {name: step.get("result", {}) for name, step in folder.manifest.get("after", {}).items()}
+    total = sum(stage.get("seconds", 0.0) for stage in stages.values())
+    summary = {**steps.pop("score", {}), "seconds": round(total, 1), "stages": stages, **steps}
+    write(folder.path / "metrics.json", json.dumps(summary, indent=2, default=str) + "\n")

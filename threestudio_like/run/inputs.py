@@ -1,0 +1,39 @@
+"""The thing to make, as the command line gives it: a picture, a mesh, words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from threestudio_like.run.errors import UserError, hint
+
+INPUTS = ("image", "object", "prompt")  # one thing: a new picture leaves the configured words behind
+
+
+def given(key: str, overrides: list[str]) -> bool:
+    """Whether the command line sets a key."""
+    return any(override.lstrip("+").split("=")[0] == key for override in overrides)
+
+
+def with_input(config: DictConfig, overrides: list[str]) -> DictConfig:
+    """A picture or mesh on the command line replaces the configured picture, mesh and words; paths are found."""
+    if given("image", overrides) or given("object", overrides):
+        for key in INPUTS:
+            if not given(key, overrides):
+                config[key] = "" if key == "prompt" else None
+    for key in ("image", "object"):
+        if config[key] is not None:
+            config[key] = str(found(key, str(config[key])))
+    return config
+
+
+def found(key: str, name: str) -> Path:
+    """A file of the user's, or one that comes with the package; absolute, so that a resume finds it from anywhere."""
+    path = Path(name).expanduser()
+    for candidate in (path, Path(__file__).parents[2] / path):
+        if candidate.exists():
+            return candidate.resolve()
+    near = [str(path.with_name(f.name)) for f in path.parent.iterdir()] if path.parent.is_dir() else []
+    guess = hint(name, near) if len(near) > 12 else hint(name, near).split("; choose")[0]
+    raise UserError(f"{key}: no such file {name!r}{guess}")

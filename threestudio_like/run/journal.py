@@ -1,0 +1,52 @@
+"""log.txt: everything a run says, with the time, and more than the terminal shows."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LIBRARIES = ("pytorch_lightning", "lightning_fabric", "lightning", "lightning.pytorch")
+
+
+class Terminal(logging.Handler):
+    """Our own lines and other people's warnings, through whatever stdout is now: a progress bar may stand in for it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print, and let a broken pipe be somebody else's trouble."""
+        ours = record.name.split(".")[0] in ("threestudio_like", "systems")
+        if ours or record.levelno >= logging.ERROR:
+            print(self.format(record), file=sys.stdout, flush=True)
+
+
+@contextmanager
+def journal(file: Path, *, shown: bool) -> Iterator[None]:
+    """Write the log while this lasts; the terminal has it too where `shown`."""
+    root = logging.getLogger()
+    handlers: list[logging.Handler] = [Terminal()] if shown else []
+    if shown:
+        written = logging.FileHandler(file, encoding="utf-8")
+        written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handlers.append(written)
+    before, silenced = root.level, {name: logging.getLogger(name).handlers[:] for name in LIBRARIES}
+    for name in LIBRARIES:  # they have handlers of their own; one way out is enough
+        logging.getLogger(name).handlers.clear()
+    root.setLevel(logging.INFO)
+    for handler in handlers:
+        root.addHandler(handler)
+    logging.captureWarnings(True)
+    try:
+        yield
+    except BaseException:
+        logging.getLogger("run").info("stopped", exc_info=True)
+        raise
+    finally:
+        logging.captureWarnings(False)
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+        root.setLevel(before)
+        for name, own in silenced.items():
+            logging.getLogger(name).handlers[:] = own

@@ -1,0 +1,37 @@
+"""The scene on disk: scene.safetensors (its numbers) and scene.yaml (the parts that hold them)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hydra
+import safetensors.torch
+from omegaconf import OmegaConf
+
+from threestudio_like.run.folder import replaced, write
+from threestudio_like.scene import Scene
+
+WEIGHTS, PARTS = "scene.safetensors", "scene.yaml"
+
+
+def save(scene: Scene, parts: Mapping[str, Any], folder: Path) -> None:
+    """What a stage made; `parts` is the resolved configuration it was built from."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in scene.state_dict().items()}
+    write(folder / PARTS, OmegaConf.to_yaml(OmegaConf.create(dict(parts))))
+    with replaced(folder / WEIGHTS) as partial:
+        partial.write_bytes(safetensors.torch.save(tensors))
+
+
+def load(folder: Path) -> Scene:
+    """The same scene, built from its parts and filled with its numbers; every name must match."""
+    parts = OmegaConf.to_container(OmegaConf.load(folder / PARTS))
+    scene = hydra.utils.instantiate(parts, _convert_="all")
+    scene.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS), strict=True)
+    return scene
+
+
+def saved(folder: Path) -> bool:
+    """Whether a stage has left one here; the numbers are written last."""
+    return (folder / WEIGHTS).exists()

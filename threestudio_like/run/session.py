@@ -1,0 +1,83 @@
+"""One run from a composed configuration: a new folder or an old one, its record, its log, its stages."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from threestudio_like.run import scenes, stages
+from threestudio_like.run.composition import build, drift, resolved, saved
+from threestudio_like.run.errors import UserError
+from threestudio_like.run.folder import RunFolder, circumstances, claimed, now, title, write
+from threestudio_like.run.inputs import given, with_input
+from threestudio_like.run.journal import journal
+
+log = logging.getLogger(__name__)
+WORK = ("*/checkpoints/*.ckpt", "*/images/*", f"*/{scenes.WEIGHTS}")  # what nobody may delete
+HOME = "THREESTUDIO_LIKE_RUN"  # tells the processes that Lightning starts which folder the first one took
+
+
+def start(config: DictConfig, *, experiment: str, overrides: list[str]) -> None:
+    """Go on with `resume`, or begin a new run."""
+    if config.resume:
+        path = Path(config.resume)
+        tree = saved(path, overrides)
+        tree["plan"] = list(config.plan) if given("plan", overrides) else tree["plan"]
+        stages.check_stages(tree)
+        ran = RunFolder(path, writes=not rank_zero_only.rank)
+    else:
+        tree = resolved(with_input(config, overrides))
+        stages.check_stages(tree)
+        ran = begin(tree, experiment, overrides)
+    try:
+        with journal(ran.path / "log.txt", shown=ran.writes), nullcontext() if config.resume else fresh(ran):
+            if config.resume and (difference := drift(tree, ran.manifest["overrides"])):
+                log.warning("%s", difference)
+            execute(tree, ran)
+    finally:
+        ran.close()
+
+
+def begin(tree: Mapping[str, Any], experiment: str, overrides: list[str]) -> RunFolder:
+    """A new folder with its record; the processes of one run share it."""
+    if rank_zero_only.rank:
+        if HOME not in os.environ:
+            raise UserError("start one process; Lightning starts those of the other devices")
+        return RunFolder(Path(os.environ[HOME]), writes=False)
+    name = title(name=tree["name"], prompt=tree["prompt"], image=tree["image"], object=tree["object"])
+    path = claimed(Path(tree["outputs"]) / experiment, name)
+    os.environ[HOME] = str(path)
+    folder = RunFolder(path, writes=True)
+    write(path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(tree))))
+    plan = stages.planned(tree)
+    folder.record(experiment=experiment, overrides=overrides, plan=plan, seed=tree["seed"], started=now())
+    return folder
+
+
+def execute(tree: Mapping[str, Any], folder: RunFolder) -> None:
+    """Everything between the folder and its last file."""
+    folder.record(state="running", error="", **circumstances())
+    log.info("%s", folder.path)
+    if tree["ops"]:
+        build(tree["ops"], "ops")
+    stages.run(tree, folder)
+    log.info("%s", folder.path)
+
+
+@contextmanager
+def fresh(folder: RunFolder) -> Iterator[None]:
+    """A user's mistake before there is anything to look at leaves no folder behind."""
+    try:
+        yield
+    except UserError:
+        if folder.writes and not any(file for work in WORK for file in folder.path.glob(work)):
+            shutil.rmtree(folder.path)
+        raise

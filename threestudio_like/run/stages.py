@@ -1,0 +1,176 @@
+"""The ordered plan of stages: each is built, fitted and left on disk as a scene, from which the next begins."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer, seed_everything
+
+from threestudio_like.run import checkpoints, finish, scenes
+from threestudio_like.run.composition import build
+from threestudio_like.run.errors import UserError, hint, joined, mistakes
+from threestudio_like.run.folder import RunFolder, failing, write
+from threestudio_like.run.signatures import check, is_part, located
+
+log = logging.getLogger(__name__)
+PARTS = ("system", "data", "trainer")
+ALONE = ("accelerator", "devices", "num_nodes", "strategy")  # what the stages of one run must share
+
+
+def planned(config: Mapping[str, Any]) -> list[str]:
+    """The stages to run, in order."""
+    stages, plan = config.get("stages") or {}, config.get("plan")
+    if plan is None:
+        return list(stages)
+    if not isinstance(plan, list):
+        raise UserError(f"plan: expected a list, got {plan!r}; write plan=[{plan}]")
+    for name in plan:
+        if name not in stages:
+            raise UserError(f"plan: no stage {name!r}{hint(str(name), stages)}")
+    return plan
+
+
+def check_stages(config: Mapping[str, Any]) -> None:
+    """Everything that can be said of the resolved tree before anything is built."""
+    stages = config.get("stages") or {}
+    if not stages:
+        raise UserError("stages: this experiment has none")
+    for name, stage in stages.items():
+        lacks = [part for part in PARTS if not is_part((stage or {}).get(part))]
+        if lacks:
+            others = [other for other in stages if other != name]
+            raise UserError(f"stages.{name}: has no {' and no '.join(lacks)}{hint(name, others)}")
+        for part in stage:
+            if part not in PARTS:
+                raise UserError(f"stages.{name}.{part}: a stage has no such part{hint(part, PARTS)}")
+        check_trainer(placed(stage["trainer"], Path()), f"stages.{name}.trainer")
+        check(stage["system"], f"stages.{name}.system")
+        check(stage["data"], f"stages.{name}.data")
+    for name in finish.STEPS:
+        check(config.get(name), name)
+    check_devices({name: stages[name]["trainer"] for name in planned(config)})
+
+
+def check_trainer(trainer: Mapping[str, Any], key: str) -> None:
+    """Callbacks and loggers are mappings in YAML, so that each can be named, and lists in Lightning."""
+    several = ("callbacks", "logger")
+    check({name: value for name, value in trainer.items() if name not in several}, key)
+    for name in several:
+        check(trainer.get(name), joined(key, name))
+
+
+def check_devices(trainers: Mapping[str, Mapping[str, Any]]) -> None:
+    """A stage on one device after one on several would run once in each of their processes."""
+    layouts = {name: [trainer.get(key) for key in ALONE] for name, trainer in trainers.items()}
+    first = next(iter(layouts), "")
+    for name, layout in layouts.items():
+        for key, value, other in zip(ALONE, layout, layouts[first], strict=True):
+            if value != other:
+                text = f"stages of one run share their devices; got {value!r}, but stages.{first} has {other!r}"
+                raise UserError(f"stages.{name}.trainer.{key}: {text}")
+
+
+def placed(trainer: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A trainer's node with the stage's folder filled in: its own, and its loggers'."""
+    loggers = {name: dict(node) for name, node in (trainer.get("logger") or {}).items()}
+    for name, node in loggers.items():
+        parameters = inspect.signature(located(node.get("_target_"), f"trainer.logger.{name}")).parameters
+        if "save_dir" in parameters:
+            node["save_dir"] = str(folder)
+    return {**trainer, "default_root_dir": str(folder), "logger": loggers}
+
+
+def run(config: Mapping[str, Any], folder: RunFolder) -> None:
+    """Every stage of the plan that is not finished, then what follows them."""
+    plan = planned(config)
+    changed = False
+    for name in plan:
+        if folder.part("stages", name).get("state") == "finished":
+            log.info("%s: finished before, skipped", name)
+            continue
+        changed = True
+        before = predecessor(name, plan, folder)
+        folder.record_part("stages", name, state="running")
+        with failing(folder, "stages", name), mistakes(f"stages.{name}"):
+            metrics = run_stage(config["stages"][name], name, folder, before=before, seed=config["seed"])
+        folder.record_part("stages", name, state="finished", **metrics)
+        log.info("%s: finished in %.0f s", name, metrics["seconds"])
+        gc.collect()
+    if folder.writes:
+        finish.run(config, folder, plan, again=changed)
+
+
+def predecessor(name: str, plan: list[str], folder: RunFolder) -> Path | None:
+    """The folder of the stage whose scene this one begins from: the nearest before it that left one."""
+    whole = folder.manifest["plan"]
+    order = plan if plan.index(name) or name not in whole else whole
+    earlier = [folder.path / other for other in order[: order.index(name)]]
+    return next((path for path in reversed(earlier) if scenes.saved(path)), None)
+
+
+def run_stage(
+    stage: Mapping[str, Any], name: str, folder: RunFolder, *, before: Path | None, seed: int
+) -> dict[str, float]:
+    """Build, begin from the scene before, fit (from the last checkpoint if there is one), leave the scene."""
+    key, path = f"stages.{name}", folder.path / name
+    previous = scenes.load(before) if before else None
+    data = build(stage["data"], f"{key}.data")
+    if hasattr(data, "prepare"):  # a bad picture is known before anything heavy begins
+        data.prepare()
+    trainer = trainer_of(stage["trainer"], f"{key}.trainer", path)
+    seed_everything(seed, workers=True, verbose=False)
+    system = build(stage["system"], f"{key}.system")
+    if previous is not None and hasattr(system, "begin_from"):
+        system.begin_from(previous)
+    del previous
+    fit(trainer, system, data, path)
+    if folder.writes and hasattr(system, "scene"):
+        scenes.save(system.scene, stage["system"]["scene"], path)
+    together()
+    return measured(trainer, path, writes=folder.writes)
+
+
+def trainer_of(node: Mapping[str, Any], key: str, path: Path) -> Trainer:
+    """Lightning's Trainer, its callbacks and loggers as the lists it takes."""
+    tree = placed(node, path)
+    several = {name: list((tree.pop(name, None) or {}).values()) for name in ("callbacks", "logger")}
+    return build({**tree, **several}, key)
+
+
+def keeper(trainer: Trainer) -> checkpoints.Checkpoints:
+    """The trainer's own checkpoints; without them a run could not go on."""
+    found = [c for c in trainer.callbacks if isinstance(c, checkpoints.Checkpoints)]
+    if not found:
+        raise UserError("trainer.callbacks: has no threestudio_like.run.checkpoints.Checkpoints; a run needs one")
+    return found[0]
+
+
+def fit(trainer: Trainer, system: LightningModule, data: Any, path: Path) -> None:
+    """To the last step, or to the first Ctrl-C."""
+    kept, last = keeper(trainer), checkpoints.path(path)
+    with kept.listening():
+        trainer.fit(system, datamodule=data, ckpt_path=str(last) if last.exists() else None)
+    if kept.interrupted:
+        raise KeyboardInterrupt
+
+
+def measured(trainer: Trainer, path: Path, *, writes: bool) -> dict[str, float]:
+    """The last metrics of a stage, in <stage>/metrics.json; returns its time and its steps."""
+    summary = {"seconds": round(keeper(trainer).seconds, 1), "steps": trainer.global_step}
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    if writes:
+        write(path / "metrics.json", json.dumps({**metrics, **summary}, indent=2) + "\n")
+    return summary
+
+
+def together() -> None:
+    """Wait until the first process has written what all of them will read."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()

@@ -41,6 +41,7 @@ class Variety(NamedTuple):
     variants: int
     views: int  # of each variant
     stretch: float  # each axis by a factor between 1 / stretch and stretch; 1 leaves the object as it is
+    seed: int  # of the stretching and the cameras; not the run's, or each run would draw its own album
 
 
 class Album(NamedTuple):
@@ -87,17 +88,16 @@ def album(
     variety: Variety,
     light: Light,
     *,
-    seed: int,
     folder: Path,
     source: str,
 ) -> Album:
     """The album of `objects`, from `folder` if it was drawn before; `source` is the objects' fingerprint."""
-    key = cache.digest(FORMAT, source, len(objects), _plain(cameras), _plain(variety), _plain(light), seed)
+    key = cache.digest(FORMAT, source, len(objects), _plain(cameras), _plain(variety), _plain(light))
     file = folder / f"album-{key}.npy"
     if not file.exists():
-        _draw(objects, cameras, variety, light, seed, file)
+        _draw(objects, cameras, variety, light, file)
     names = [o.name for o in objects for _ in range(variety.variants)]
-    rngs = [_rng(seed, index) for index in range(len(names))]
+    rngs = [_rng(variety.seed, index) for index in range(len(names))]
     all_poses = torch.stack([poses(rng, variety.views, cameras) for rng in rngs])
     return Album(names, np.load(file, mmap_mode="r"), all_poses.numpy())
 
@@ -110,9 +110,7 @@ def _rng(seed: int, index: int) -> np.random.Generator:
     return np.random.default_rng([seed, index])
 
 
-def _draw(
-    objects: list[Object], cameras: Cameras, variety: Variety, light: Light, seed: int, file: Path
-) -> None:
+def _draw(objects: list[Object], cameras: Cameras, variety: Variety, light: Light, file: Path) -> None:
     size, total = cameras.size, len(objects) * variety.variants
     shape = (total, variety.views, size, size, 4)
     start = shown = time.monotonic()
@@ -120,7 +118,7 @@ def _draw(
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(handle, header)
         for index in range(total):
-            rng = _rng(seed, index)
+            rng = _rng(variety.seed, index)
             pose = poses(rng, variety.views, cameras)
             mesh = stretched(objects[index // variety.variants].mesh, rng, variety.stretch)
             for part in pose.split(BATCH):
@@ -129,7 +127,8 @@ def _draw(
                 shown = time.monotonic()
                 rate = (index + 1) * variety.views / (shown - start)
                 log.info("drawing objects: %d of %d, %.0f views a second", index + 1, total, rate)
-    log.info("drew %d views of %d objects in %.0f s", total * variety.views, total, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    log.info("drew %d views in %.0f s, kept in %s", total * variety.views, seconds, file)
 
 
 def _picture(mesh: Mesh, camera: Camera, light: Light) -> np.ndarray:

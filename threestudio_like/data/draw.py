@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from threestudio_like.ops.camera import resized, world_to_clip
+from threestudio_like.ops.camera import world_to_clip
 from threestudio_like.ops.mesh import face_normals
 from threestudio_like.ops.raster import interpolate, rasterize
 from threestudio_like.records import Camera, Mesh, View
@@ -41,36 +41,22 @@ def draw(mesh: Mesh, camera: Camera, light: Light) -> View:
 
 
 def _draw(mesh: Mesh, albedo: Float[Tensor, "V 3"], camera: Camera, light: Light) -> View:
-    count, height, width = len(camera.c2w), camera.height * OVERSAMPLING, camera.width * OVERSAMPLING
-    homogeneous = F.pad(mesh.vertices, (0, 1), value=1.0)
-    clip = homogeneous @ world_to_clip(camera, NEAR, FAR).transpose(1, 2)
+    height, width = camera.height * OVERSAMPLING, camera.width * OVERSAMPLING
+    clip = F.pad(mesh.vertices, (0, 1), value=1.0) @ world_to_clip(camera, NEAR, FAR).transpose(1, 2)
     fragments = rasterize(clip.contiguous(), mesh.faces, height, width)
-    hit = (fragments.face >= 0)[..., None].float()
-    depth = 2 * FAR * NEAR / (FAR + NEAR - fragments.depth * (FAR - NEAR))
-    normal = facing_normals(mesh, fragments.face, resized(camera, height, width))
+    b, row, column = torch.nonzero(fragments.face >= 0, as_tuple=True)
+    face = fragments.face[b, row, column]
+    depth = 2 * FAR * NEAR / (FAR + NEAR - fragments.depth[b, row, column] * (FAR - NEAR))
+    # winding in found files cannot be trusted: a face looks towards the camera that sees it
+    normal = face_normals(mesh.vertices, mesh.faces)[face]
+    towards = camera.c2w[b, :3, 3] - mesh.vertices[mesh.faces[face, 0]]
+    normal = torch.where((normal * towards).sum(-1, keepdim=True) < 0, -normal, normal)
     lamp = F.normalize(torch.tensor(list(light.direction)), dim=0)
-    shade = light.ambient + light.diffuse * (1 + (normal @ lamp)[..., None]) / 2
-    rgb = (interpolate(albedo, fragments, mesh.faces) * shade).clamp(max=1)
-    sums = pooled(torch.cat([rgb, depth, normal, torch.ones_like(depth)], dim=-1) * hit)
-    rgb, depth, normal, alpha = sums.split([3, 1, 3, 1], dim=-1)
-    cover = alpha.clamp(min=1e-6)
-    assert rgb.shape == (count, camera.height, camera.width, 3)
-    return View(camera, rgb / cover, alpha, depth / cover, F.normalize(normal, dim=-1))
-
-
-def pooled(image: Float[Tensor, "B H W C"]) -> Float[Tensor, "B h w C"]:
-    """The mean of each OVERSAMPLING x OVERSAMPLING pixels."""
-    return F.avg_pool2d(image.permute(0, 3, 1, 2), OVERSAMPLING).permute(0, 2, 3, 1)
-
-
-def facing_normals(mesh: Mesh, face: Int[Tensor, "B H W"], camera: Camera) -> Float[Tensor, "B H W 3"]:
-    """Normals of the faces hit, turned towards the camera: winding in found files cannot be trusted."""
-    normals = face_normals(mesh.vertices, mesh.faces)[face.clamp(min=0)]
-    focal = 0.5 * camera.height / torch.tan(0.5 * camera.fov_y)[:, None, None]
-    rows = torch.arange(camera.height) + 0.5 - 0.5 * camera.height
-    columns = torch.arange(camera.width) + 0.5 - 0.5 * camera.width
-    # the face looks at the camera where its normal, in camera axes, points against the pixel's ray
-    local = torch.einsum("bij,bhwi->bhwj", camera.c2w[:, :3, :3], normals)
-    x, y = columns / focal, -rows[:, None] / focal
-    away = (local[..., 0] * x + local[..., 1] * y - local[..., 2]) > 0
-    return torch.where(away[..., None], -normals, normals)
+    shade = light.ambient + light.diffuse * (1 + (normal @ lamp)[:, None]) / 2
+    rgb = interpolate(albedo, fragments, mesh.faces)[b, row, column] * shade
+    values = torch.cat([rgb.clamp(max=1), depth, normal, torch.ones_like(depth)], dim=-1)
+    pixel = (b * camera.height + row // OVERSAMPLING) * camera.width + column // OVERSAMPLING
+    sums = values.new_zeros(len(clip) * camera.height * camera.width, 8).index_add(0, pixel, values)
+    rgb, depth, normal, count = sums.view(-1, camera.height, camera.width, 8).split([3, 1, 3, 1], dim=-1)
+    hit = count.clamp(min=1)
+    return View(camera, rgb / hit, count / OVERSAMPLING**2, depth / hit, F.normalize(normal, dim=-1))

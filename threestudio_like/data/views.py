@@ -115,12 +115,12 @@ class Views(LightningDataModule):
                 f"no object to train on: all {len(kept)} are held out by name; add or rename some"
             )
         log.info("%d objects to train on, %d held out by name", len(seen), len(kept))
-        made = {"seed": self.seed, "folder": folder, "source": self.source.fingerprint()}
+        made = {"folder": folder, "source": self.source.fingerprint()}
         training = album(seen, self.cameras, self.variety, self.light, **made)
         if not kept:
             log.warning("no object is held out (one name in ten is, by chance): there will be no validation")
             return training, None
-        plain = Variety(variants=1, views=VALIDATION_VIEWS, stretch=1.0)
+        plain = Variety(variants=1, views=VALIDATION_VIEWS, stretch=1.0, seed=self.variety.seed)
         return training, album(kept, self.cameras, plain, self.light, **made)
 
     def _example(

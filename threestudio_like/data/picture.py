@@ -29,11 +29,10 @@ def read(path: Path, max_pixels: int, max_side: int) -> Float[Tensor, "H W 4"]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on size and metadata; the limit below is ours
         try:
-            picture = Image.open(path)
-            if picture.width * picture.height > max_pixels:
-                raise Image.DecompressionBombError
-            picture = ImageOps.exif_transpose(picture)
-            picture = _eight_bits(picture)
+            with Image.open(path) as opened:
+                if opened.width * opened.height > max_pixels:
+                    raise Image.DecompressionBombError
+                picture = _eight_bits(ImageOps.exif_transpose(opened))
         except Image.DecompressionBombError:
             limit = f"{max_pixels / 1e6:g} megapixels"
             raise ValueError(f"image: {str(path)!r} is too large; expected at most {limit}") from None

@@ -1,0 +1,110 @@
+"""The data module: what a step sees is a function of its number; picture and mesh as sources."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import trimesh
+import yaml
+from PIL import Image as Picture
+
+from threestudio_like.data.cameras import Cameras, Pose
+from threestudio_like.data.draw import Light
+from threestudio_like.data.image import Image
+from threestudio_like.ops.camera import spherical
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def module(**changes) -> Image:
+    cameras = Cameras(
+        azimuth=[-180.0, 180.0],
+        elevation=[-10.0, 45.0],
+        distance=[1.6, 1.6],
+        fov_y=[50.0, 50.0],
+        uniform_share=0.5,
+        progressive_until=0,
+        resolution=lambda step: 16,
+        batch_size=2,
+    )
+    settings = dict(
+        image=None,
+        object=None,
+        pose=Pose(0.0, 10.0, 1.6, 50.0),
+        object_pose=Pose(30.0, 20.0, 1.6, 50.0),
+        light=Light([0.6, 0.0, 0.8], 0.4, 0.6),
+        matting=lambda rgb: torch.zeros(*rgb.shape[:2], 1),
+        cameras=cameras,
+        resolution=lambda step: 16 if step < 3 else 32,
+        size=64,
+        share=0.75,
+        threshold=0.05,
+        max_pixels=10**6,
+        seed=0,
+    )
+    return Image(**(settings | changes))
+
+
+@pytest.fixture
+def cup(tmp_path) -> str:
+    picture = Picture.new("RGBA", (90, 60))
+    picture.paste((255, 0, 0, 255), (10, 20, 50, 40))
+    picture.save(tmp_path / "cup.png")
+    return str(tmp_path / "cup.png")
+
+
+def test_a_picture_becomes_the_reference(cup):
+    batch = module(image=cup).batch(0, 0)
+    assert batch.step == 0 and batch.camera.c2w.shape == (2, 4, 4)
+    view = batch.reference
+    assert view.rgb.shape == (1, 16, 16, 3) and view.camera.height == 16
+    assert view.alpha.mean() == pytest.approx(0.75 * 0.375, abs=0.02)
+    assert torch.allclose(view.rgb[view.alpha[..., 0] > 0.1], torch.tensor([1.0, 0, 0]), atol=1e-3)
+    assert torch.rad2deg(spherical(view.camera)[1]).item() == pytest.approx(10.0, abs=1e-3)
+
+
+def test_resolution_follows_the_step(cup):
+    data = module(image=cup)
+    assert data.batch(3, 0).reference.rgb.shape[1] == 32
+    assert data.batch(3, 0).reference.camera.width == 32
+
+
+def test_a_mesh_is_rendered_at_the_known_camera(tmp_path):
+    trimesh.creation.icosphere(subdivisions=3).export(tmp_path / "ball.ply")
+    view = module(object=str(tmp_path / "ball.ply")).batch(5, 0).reference
+    azimuth, elevation, _ = (torch.rad2deg(value).item() for value in spherical(view.camera))
+    assert (azimuth, elevation) == (pytest.approx(30.0, abs=1e-3), pytest.approx(20.0, abs=1e-3))
+    # a ball of radius 1/2 seen from 1.6: the tangent cone
+    radius = torch.tan(torch.asin(torch.tensor(0.5 / 1.6))) / torch.tan(torch.deg2rad(torch.tensor(25.0))) * 16
+    assert view.alpha.sum().item() == pytest.approx(torch.pi * float(radius) ** 2, rel=0.02)
+
+
+def test_the_stream_starts_at_the_trainer_s_step_and_is_its_function(cup):
+    class Trainer:
+        global_step, global_rank = 7, 0
+
+    data = module(image=cup)
+    data.trainer = Trainer()
+    stream = iter(data.train_dataloader())
+    seen = [next(stream) for _ in range(2)]
+    assert [batch.step for batch in seen] == [7, 8]
+    assert torch.equal(seen[1].camera.c2w, data.batch(8, 0).camera.c2w)
+    assert not torch.equal(seen[1].camera.c2w, data.batch(8, 1).camera.c2w)
+
+
+def test_one_source_and_only_one(cup):
+    for image, mesh in ((None, None), (cup, "duck.glb")):
+        with pytest.raises(ValueError, match=r"image=cup\.jpg.*object=duck\.glb"):
+            module(image=image, object=mesh)
+
+
+def test_a_bad_picture_is_known_before_training(tmp_path, cup, caplog):
+    with pytest.raises(ValueError, match="no file"):
+        module(image=str(tmp_path / "none.png")).prepare()
+    module(image=cup).prepare()
+    assert not caplog.records
+
+
+def test_a_mesh_s_light_is_the_one_that_priors_are_trained_under():
+    read = [yaml.safe_load((CONFIGS / "data" / f"{name}.yaml").read_text())["light"] for name in ("image", "views")]
+    assert read[0] == read[1]

@@ -1,0 +1,72 @@
+"""A finished scene to the files a user takes away: the model, a turntable, a preview."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from threestudio_like.export.bake import baked, unwrapped
+from threestudio_like.export.mesh import write_glb, write_obj, write_ply
+from threestudio_like.export.turntable import write_comparison, write_preview, write_turntable
+from threestudio_like.records import Mesh, View
+from threestudio_like.scene import Scene
+
+log = logging.getLogger(__name__)
+WRITERS = {"glb": write_glb, "obj": write_obj, "ply": write_ply}
+
+
+class Model:
+    """Callable: (scene, reference, folder) to the files in `folder`.
+
+    formats: any of glb, obj, ply; the first is the one that the run reports.
+    resolution: cells a side, for surfaces that are sampled from a field.
+    texture: texels a side. padding: texels around each piece of the atlas.
+    smoothing: how often normals are averaged before the surface is cut into pieces.
+    frames, fps, side: of the turntable. views: on the preview's sheet.
+    """
+
+    def __init__(
+        self,
+        *,
+        formats: Sequence[str],
+        resolution: int,
+        texture: int,
+        padding: int,
+        smoothing: int,
+        frames: int,
+        fps: int,
+        side: int,
+        views: int,
+    ) -> None:
+        for name in formats:
+            if name not in WRITERS:
+                raise ValueError(f"export.formats: cannot write {name!r}; choose of {', '.join(WRITERS)}")
+        if side % 2:
+            raise ValueError(f"export.side: a video's side must be even, not {side}")
+        self.formats, self.resolution = formats, resolution
+        self.texture, self.padding, self.smoothing = texture, padding, smoothing
+        self.frames, self.fps, self.side, self.views = frames, fps, side, views
+
+    def __call__(self, scene: Scene, reference: View, folder: Path) -> dict[str, Path]:
+        """Write everything; which file is what."""
+        mesh = self.mesh(scene)
+        files = {name: folder / f"model.{name}" for name in self.formats}
+        for name, path in files.items():
+            WRITERS[name](path, mesh)
+        files |= {name: folder / f"{name}.png" for name in ("preview", "front")}
+        files["turntable"] = folder / "turntable.mp4"
+        write_preview(files["preview"], mesh, reference, views=self.views, side=self.side)
+        write_comparison(files["front"], mesh, reference)
+        write_turntable(
+            files["turntable"], mesh, reference.camera, frames=self.frames, side=self.side, fps=self.fps
+        )
+        return files
+
+    def mesh(self, scene: Scene) -> Mesh:
+        """The scene's surface with its baked texture."""
+        surface = scene.geometry.surface(self.resolution)
+        if len(surface.faces) == 0:
+            raise ValueError("export: the scene has no surface; see the pictures of its last stage")
+        flat = unwrapped(surface, size=self.texture, padding=self.padding, smoothing=self.smoothing)
+        return baked(scene, flat, size=self.texture, padding=self.padding)

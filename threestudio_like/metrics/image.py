@@ -20,9 +20,9 @@ def psnr(prediction: Float[Tensor, "B H W C"], truth: Float[Tensor, "B H W C"]) 
 
 
 def ssim(prediction: Float[Tensor, "B H W C"], truth: Float[Tensor, "B H W C"]) -> Float[Tensor, " B"]:
-    """Structural similarity, eq. 13: the mean over channels and over the pixels whose whole window is inside."""
+    """Structural similarity, eq. 13: the mean over channels and over pixels whose whole window is inside."""
     if min(prediction.shape[1:3]) < WINDOW:
-        raise ValueError(f"ssim: pictures of {WINDOW} pixels a side at least, not {tuple(prediction.shape[1:3])}")
+        raise ValueError(f"ssim: needs {WINDOW} pixels a side at least, not {tuple(prediction.shape[1:3])}")
     mean_x, mean_y = blurred(prediction), blurred(truth)
     variance_x = blurred(prediction.square()) - mean_x.square()
     variance_y = blurred(truth.square()) - mean_y.square()

@@ -1,4 +1,4 @@
-"""Where along rays to look: the box they cross, stratified distances, inverse-CDF sampling (Mildenhall et al. 2020).
+"""Where along rays to look: the box, stratified distances, inverse-CDF sampling (Mildenhall et al. 2020, 5.2).
 
 Distances are in units of the rays' directions and ascend along the last axis; none carries a gradient.
 """
@@ -51,8 +51,8 @@ def importance(
 ) -> Float[Tensor, "N S"]:
     """`count` distances whose density is piecewise constant, `weights` in the bins between `edges`.
 
-    They are the inverse CDF of levels one in each of `count` equal parts of [0, 1]. Where all weights of a ray
-    are 0 the bins count alike.
+    They are the inverse CDF of levels one in each of `count` equal parts of [0, 1]. Where all weights of
+    a ray are 0 the bins count alike.
     """
     total = weights.sum(-1, keepdim=True)
     weights = torch.where(total > 0, weights, 1.0)

@@ -1,0 +1,145 @@
+"""Marching tetrahedra on a lattice of the box (Doi and Koide 1991; differentiable: Shen et al. 2021, eq. 3).
+
+The lattice is body-centred cubic: cubes' corners and centres, four tetrahedra around each link between
+neighbouring centres (Labelle and Shewchuk 2007). Signed distances are negative inside; 0 counts as outside.
+"""
+
+from __future__ import annotations
+
+import functools
+from itertools import combinations
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+EDGES = tuple(combinations(range(4), 2))  # of a tetrahedron, by its vertices
+RING = ((0, 0), (1, 0), (1, 1), (0, 1))  # corners of the square that a link crosses, in turn
+KINDS = 14  # of edges that start in one place: 3 links, 8 centre to corner, 3 corner to corner
+
+
+class Lattice(NamedTuple):
+    """Tetrahedra that fill the box [-1, 1]^3 and share whole faces; det > 0."""
+
+    vertices: Float[Tensor, "V 3"]
+    tets: Int[Tensor, "K 4"]
+    edges: Int[Tensor, "E 2"]  # each once
+    tet_edges: Int[Tensor, "K 6"]  # rows of `edges`, in the order of EDGES
+
+
+@functools.lru_cache(maxsize=4)
+def lattice(resolution: int) -> Lattice:
+    """As many vertices as a cubic grid of `resolution` cells a side; made once and kept.
+
+    Centres beyond the box's faces are drawn onto them, so the outermost tetrahedra are half as high.
+    """
+    if resolution < 2:
+        raise ValueError(f"isosurface resolution: {resolution} cells a side; at least 2 are needed")
+    cubes = round(resolution / 2 ** (1 / 3))  # a side: each has two vertices, a corner and its centre
+    side = cubes + 2  # with a layer of cubes on either face
+    places = torch.arange(side**3, dtype=torch.int32).view(side, side, side)
+    tets, keys = [], []
+    for axis in range(3):
+        above = places.movedim(axis, 0)[1:, 1:-1, 1:-1].reshape(-1, 1)  # the cube beyond the square
+        for corners, edges in _around_link(axis, side):
+            tets.append(above + torch.tensor(corners, dtype=torch.int32))
+            keys.append(KINDS * above + torch.tensor(edges, dtype=torch.int32))
+    slots, tet_list = _renumbered(torch.cat(tets), 2 * side**3)
+    used, tet_edges = _renumbered(torch.cat(keys), KINDS * side**3)
+    ends = torch.empty(len(used), 2, dtype=torch.int32)
+    ends[tet_edges.flatten()] = tet_list[:, torch.tensor(EDGES)].sort(dim=-1).values.flatten(0, 1)
+    place = slots % side**3
+    grid = torch.stack([place // side**2, place // side % side, place % side], dim=-1)
+    vertices = (grid - 0.5 * (slots >= side**3)[:, None]) * (2 / cubes) - 1
+    return Lattice(vertices.clamp(-1, 1), tet_list, ends, tet_edges)
+
+
+def _around_link(axis: int, side: int) -> list[tuple[list[int], list[int]]]:
+    """Vertices and edges of the four tetrahedra around a link, as offsets from the place of the cube above.
+
+    Vertices: corners have the place of the cube above and beyond them, centres side^3 more than their cube's.
+    Edges: KINDS times the place of the lower corner or of the (lower) centre, and a kind.
+    """
+    strides = (side**2, side, 1)
+    u, v = (other for other in range(3) if other != axis)
+    found = []
+    for i in range(4):
+        bits, next_bits = RING[i], RING[(i + 1) % 4]
+        corner, next_corner = (-sum(strides) + a * strides[u] + b * strides[v] for a, b in (bits, next_bits))
+        spoke, next_spoke = (3 + (a << u) + (b << v) for a, b in (bits, next_bits))
+        below, below_spoke = -strides[axis], 1 << axis
+        line = KINDS * min(corner, next_corner) + 11 + (u if bits[0] != next_bits[0] else v)
+        vertices = [below + side**3, side**3, corner, next_corner]
+        spokes = [
+            KINDS * below + below_spoke + spoke,
+            KINDS * below + below_spoke + next_spoke,
+            spoke,
+            next_spoke,
+        ]
+        if axis == 1:  # u v axis is then left-handed
+            vertices = [vertices[1], vertices[0], corner, next_corner]
+            spokes = [*spokes[2:], *spokes[:2]]
+        found.append((vertices, [KINDS * below + axis, *spokes, line]))
+    return found
+
+
+def _renumbered(values: Int[Tensor, "K C"], count: int) -> tuple[Int[Tensor, " U"], Int[Tensor, "K C"]]:
+    """The values that occur, ascending, and which of them stands where."""
+    used = torch.zeros(count, dtype=torch.bool)
+    used[values.flatten()] = True
+    number = used.cumsum(0, dtype=torch.int32) - 1
+    return torch.nonzero(used)[:, 0], number[values.flatten()].view_as(values)
+
+
+@functools.cache
+def _triangles() -> Int[Tensor, "16 6"]:
+    """Edges (in the order of EDGES) of the one or two triangles of each case, -1 for none; outward.
+
+    Bit i of a case says that vertex i is inside.
+    """
+    corners = torch.cat([torch.zeros(1, 3), torch.eye(3)])
+    table = torch.full((16, 6), -1)
+    for case in range(1, 15):
+        inside = [i for i in range(4) if case >> i & 1]
+        outside = [i for i in range(4) if not case >> i & 1]
+        crossed = [(i, o) for i in inside for o in outside]
+        if len(crossed) == 4:
+            crossed = [crossed[k] for k in (0, 1, 3, 2)]  # around the quadrilateral
+        a, b, c = ((corners[i] + corners[o]) / 2 for i, o in crossed[:3])
+        outward = corners[outside].mean(0) - corners[inside].mean(0)
+        if torch.linalg.cross(b - a, c - a) @ outward < 0:
+            crossed.reverse()
+        ids = [EDGES.index((min(pair), max(pair))) for pair in crossed]
+        loop = ids if len(ids) == 3 else [ids[k] for k in (0, 1, 2, 0, 2, 3)]
+        table[case, : len(loop)] = torch.tensor(loop)
+    return table
+
+
+def marching_tets(
+    vertices: Float[Tensor, "V 3"], sdf: Float[Tensor, " V"], lattice: Lattice
+) -> tuple[Float[Tensor, "P 3"], Int[Tensor, "F 3"]]:
+    """(vertices, faces) of the surface where the distances, linear in each tetrahedron, are zero.
+
+    Closed where it does not leave the box. Gradients go to the lattice's vertices and to the distances; where
+    there is no surface both results are empty.
+    """
+    device = sdf.device
+    with torch.no_grad():
+        inside = (sdf < 0).to(torch.uint8)
+        quads = inside[lattice.tets.to(device).flatten()].view(-1, 4)
+        word = quads.view(torch.int32)[:, 0]  # the four bytes at once
+        active = torch.nonzero((word != 0) & (word != 0x01010101))[:, 0]
+        case = (quads[active].long() << torch.arange(4, device=device)).sum(-1)
+        local = _triangles().to(device)[case]
+        rows = lattice.tet_edges.to(device)[active].long().gather(1, local.clamp_min(0)).view(-1, 3)
+        faces = rows[local.view(-1, 3)[:, 0] >= 0]
+        crossed = torch.zeros(len(lattice.edges), dtype=torch.bool, device=device)
+        crossed[faces.flatten()] = True
+        used = torch.nonzero(crossed)[:, 0]
+        number = torch.empty(len(lattice.edges), dtype=torch.int64, device=device)
+        number[used] = torch.arange(len(used), device=device)
+        faces = number[faces]
+        a, b = lattice.edges.to(device)[used].long().unbind(-1)
+    at_a, at_b = sdf[a, None], sdf[b, None]
+    return (vertices[a] * at_b - vertices[b] * at_a) / (at_b - at_a), faces

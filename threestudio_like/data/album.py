@@ -23,6 +23,7 @@ from threestudio_like.records import Camera, Mesh
 log = logging.getLogger(__name__)
 FORMAT = 1  # of the pictures; a change of drawing must count it up
 BATCH = 16  # views drawn at once
+MIN_COVER = 0.03  # of the pictures, on average: a pencil or a cable teaches little at these sizes
 SECONDS = 10.0  # between two lines of progress
 
 
@@ -50,6 +51,7 @@ class Album(NamedTuple):
     names: list[str]
     pictures: np.ndarray  # N M H W 4 uint8: straight colour, alpha
     poses: np.ndarray  # N M 3 float32: azimuth, elevation, distance; radians
+    rows: np.ndarray  # of the N, those with something to see
 
 
 def poses(rng: np.random.Generator, count: int, cameras: Cameras) -> Float[Tensor, "M 3"]:
@@ -99,7 +101,13 @@ def album(
     names = [o.name for o in objects for _ in range(variety.variants)]
     rngs = [_rng(variety.seed, index) for index in range(len(names))]
     all_poses = torch.stack([poses(rng, variety.views, cameras) for rng in rngs])
-    return Album(names, np.load(file, mmap_mode="r"), all_poses.numpy())
+    pictures = np.load(file, mmap_mode="r")
+    cover = pictures[:, :, ::2, ::2, 3].mean(axis=(1, 2, 3)) / 255
+    rows = np.flatnonzero(cover >= MIN_COVER)
+    if not len(rows):
+        raise ValueError(f"nothing to see in the pictures of {len(objects)} objects: all are too thin")
+    log.info("%d of %d copies of %d objects fill their pictures enough", len(rows), len(names), len(objects))
+    return Album(names, pictures, all_poses.numpy(), rows)
 
 
 def _plain(record: tuple) -> list:

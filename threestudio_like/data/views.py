@@ -126,7 +126,7 @@ class Views(LightningDataModule):
     def _example(
         self, rng: np.random.Generator, step: int, book: Album, count: int, augmentation: Augmentation
     ) -> Example:
-        index = rng.integers(len(book.names), size=count)
+        index = book.rows[rng.integers(len(book.rows), size=count)]
         first = rng.integers(book.poses.shape[1], size=count)
         other = (first + rng.integers(1, book.poses.shape[1], size=count)) % book.poses.shape[1]
         flipped = torch.from_numpy(rng.random(count) < 0.5) & augmentation.mirror

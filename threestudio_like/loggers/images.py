@@ -21,7 +21,7 @@ def show(pictures: Mapping[str, Float[Tensor, "H W 3"]], step: int, folder: str 
         for logger in loggers:
             if hasattr(logger, "log_image"):  # wandb
                 logger.log_image(name, [pixels.numpy()], step=step)
-            elif hasattr(logger.experiment, "add_image"):  # TensorBoard
+            elif hasattr(getattr(logger, "experiment", None), "add_image"):  # TensorBoard
                 logger.experiment.add_image(name, pixels, step, dataformats="HWC")
 
 

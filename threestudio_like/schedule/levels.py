@@ -32,6 +32,17 @@ class Uniform:
         return torch.randint(low, high + 1, (batch,))
 
 
+class Power:
+    """t = T u^exponent of a uniform u: below 1, high noise comes up more often."""
+
+    def __init__(self, *, exponent: Number) -> None:
+        self.exponent = exponent
+
+    def __call__(self, step: int, batch: int, num_steps: int) -> Int[Tensor, " B"]:
+        """t for `batch` pictures."""
+        return (torch.rand(batch) ** self.exponent * num_steps).long().clamp(max=num_steps - 1)
+
+
 class Annealed:
     """The same t for all, falling as `level` says: no randomness (HiFA; the renoising of BSD)."""
 

@@ -1,0 +1,159 @@
+"""Base of the systems that train a denoiser: the loss, the running average of the weights, the card.
+
+The loss is the mean squared error of what the network predicts (v, for the small priors), at noise levels
+drawn by `training.levels`. What is sampled, validated and exported is the average (EMA) of the weights.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from systems.base import Optimization, System, Weight
+from threestudio_like.guidance.cfg import Guided
+from threestudio_like.loggers.images import column, row
+from threestudio_like.priors.base import Condition
+from threestudio_like.priors.pixels import Pixels
+from threestudio_like.priors.weights import save
+from threestudio_like.records import Example, View
+from threestudio_like.schedule.anneal import Schedule
+from threestudio_like.schedule.levels import Levels
+from threestudio_like.schedule.samplers import ddim, leading
+
+SHOWN = 8  # columns of a grid of pictures
+
+
+class Training(NamedTuple):
+    """How a denoiser learns.
+
+    levels: which t; ema: how much the average keeps; pace: factor on the learning rates, at each step.
+    """
+
+    levels: Levels
+    ema: float
+    pace: Schedule
+
+
+class Evaluation(NamedTuple):
+    """steps: of DDIM; cfg: the guidance of samples; card: what is written beside exported weights."""
+
+    steps: int
+    cfg: Guided
+    card: Mapping[str, Any]
+
+
+class Denoise(System):
+    """Trains `prior`; exports its average to weights.safetensors and weights.json in the stage's folder."""
+
+    losses: ClassVar[tuple[str, ...]] = ("denoise",)
+
+    def __init__(
+        self,
+        *,
+        prior: Pixels,
+        training: Training,
+        evaluation: Evaluation,
+        seed: int,
+        weights: Mapping[str, Weight],
+        optimization: Optimization,
+        draw_every: int,
+    ) -> None:
+        super().__init__(seed=seed, weights=weights, optimization=optimization, draw_every=draw_every)
+        self.prior = prior
+        self.averaged = copy.deepcopy(prior).requires_grad_(False).eval()
+        self.rules = training
+        self.evaluation = evaluation
+        self.scores: list[dict[str, float]] = []
+
+    def told(self, prior: Pixels, batch: Example) -> Condition:
+        """What the denoiser is told about the targets of `batch`."""
+        return prior.condition(batch.prompts, batch.target.camera, batch.reference)
+
+    def compute(self, batch: Example) -> dict[str, Float[Tensor, ""]]:
+        """The denoising loss."""
+        return {"denoise": self.denoise_loss(self.prior, batch, self.told(self.prior, batch))}
+
+    def denoise_loss(self, prior: Pixels, batch: Example, condition: Condition) -> Float[Tensor, ""]:
+        """E |v - v_theta(x_t, t, c)|^2, with parts of c dropped."""
+        x = prior.encode(batch.target.rgba)
+        t = self.rules.levels(batch.step, len(x), prior.schedule.num_steps).to(x.device)
+        u, eps = torch.rand(len(x)).to(x.device), torch.randn(x.shape).to(x.device)
+        raw = prior.denoiser(prior.schedule.noised(x, eps, t), t, prior.train_condition(condition, u))
+        return F.mse_loss(raw, prior.schedule.v(x, eps, t))
+
+    def on_train_batch_start(self, batch: Example, batch_idx: int) -> None:
+        """Learning rates are functions of the step, so a resumed run may be given others."""
+        pace = self.rules.pace(batch.step)
+        for group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
+            group["lr"] = pace * self.optimization.learning_rates[group["name"]]
+
+    @torch.no_grad()
+    def on_train_batch_end(self, outputs: Any, batch: Example, batch_idx: int) -> None:
+        """Move the average; at first it forgets faster, to leave the random start behind."""
+        keep = min(self.rules.ema, (1 + batch.step) / (10 + batch.step))
+        torch._foreach_lerp_(list(self.averaged.parameters()), list(self.prior.parameters()), 1 - keep)
+        super().on_train_batch_end(outputs, batch, batch_idx)
+
+    def sample(self, condition: Condition, noise: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
+        """DDIM with classifier-free guidance, from the average."""
+        prior = self.averaged
+
+        def eps(x_t: Tensor, t: Tensor) -> Tensor:
+            return self.evaluation.cfg(prior, x_t, t, condition)
+
+        levels = leading(prior.schedule.num_steps, self.evaluation.steps)
+        # pure noise belongs to the last t: a chain that begins lower would expect some picture in it
+        levels = [prior.schedule.num_steps - 1, *levels[1:]]
+        return ddim(eps, noise, levels, prior.schedule, eta=0.0, clip=(-1.0, 1.0))
+
+    def validation_step(self, batch: Example, batch_idx: int) -> None:
+        """Scores of one held-out batch; the noise is the same each time."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(batch_idx)
+            self.scores.append(self.score(batch))
+
+    def score(self, batch: Example) -> dict[str, float]:
+        """By name; a subclass adds its own."""
+        return {"denoise": float(self.denoise_loss(self.averaged, batch, self.told(self.averaged, batch)))}
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means, and export the weights with them."""
+        means = {name: sum(s[name] for s in self.scores) / len(self.scores) for name in self.scores[0]}
+        self.scores.clear()
+        self.log_dict({f"validation/{name}": value for name, value in means.items()})
+        if self.trainer.is_global_zero and not self.trainer.sanity_checking:
+            self.export(Path(self.trainer.default_root_dir), means)
+
+    def export(self, folder: Path, metrics: Mapping[str, float]) -> None:
+        """The averaged weights and their card."""
+        written = {name: round(value, 4) for name, value in metrics.items()}
+        card = {**self.evaluation.card, "steps": self.trainer.global_step, "metrics": written}
+        save(self.averaged, folder / "weights", card)
+
+    def pictures(self, batch: Example) -> dict[str, Float[Tensor, "H W 3"]]:
+        """Rows of the first examples: what is known, then the truth, then samples."""
+        some = torch.arange(min(SHOWN, len(batch.prompts)))
+        reference = None if batch.reference is None else chosen(batch.reference, some)
+        first = Example(batch.step, batch.prompts[:SHOWN], chosen(batch.target, some), reference)
+        return {"samples": column([row(line) for line in self.lines(first)])}
+
+    def lines(self, batch: Example) -> list[Float[Tensor, "B H W 3"]]:
+        """The rows of the grid."""
+        prior = self.averaged
+        condition = self.told(prior, batch)
+        noise = torch.randn(len(batch.prompts), *prior.shape).to(self.device)
+        truth = prior.decode(prior.encode(batch.target.rgba))
+        return [truth[..., :3], prior.decode(self.sample(condition, noise))[..., :3]]
+
+
+def chosen(view: View, index: Int[Tensor, " n"]) -> View:
+    """Some pictures, in the order of `index`, with their cameras."""
+    camera = view.camera._replace(c2w=view.camera.c2w[index], fov_y=view.camera.fov_y[index])
+    return View(camera, view.rgb[index], view.alpha[index])

@@ -1,0 +1,81 @@
+"""Zero-1-to-3 (Liu et al. 2023): trains a prior of a view given another view and the relative camera.
+
+With a lift, an auxiliary head regresses the target from the lifted features. Validation prints the gate:
+samples must beat a copy of the input, and must need the pose.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from systems.denoise import Denoise, chosen
+from threestudio_like.metrics.image import mask_iou, psnr, ssim
+from threestudio_like.priors.zero123 import Zero123
+from threestudio_like.records import Camera, Example, View
+
+
+class Zero123Training(Denoise):
+    """Pairs of views in, a view-conditioned prior out."""
+
+    losses: ClassVar[tuple[str, ...]] = ("denoise", "lift")
+    prior: Zero123
+    averaged: Zero123
+
+    def compute(self, batch: Example) -> dict[str, Float[Tensor, ""]]:
+        """The denoising loss, and the lift's regression of the target."""
+        condition = self.told(self.prior, batch)
+        losses = {"denoise": self.denoise_loss(self.prior, batch, condition)}
+        if self.due("lift", batch.step):
+            losses["lift"] = F.mse_loss(self.prior.regressed(condition), self.prior.encode(batch.target.rgba))
+        return losses
+
+    def score(self, batch: Example) -> dict[str, float]:
+        """The gate (a): what is shown, against what it must beat."""
+        prior, reference = self.averaged, batch.reference
+        assert reference is not None
+        truth = prior.decode(prior.encode(batch.target.rgba))
+        noise = torch.randn(len(truth), *prior.shape).to(self.device)
+        other = torch.arange(len(truth)).roll(len(truth) // 2)  # wrong: those of other examples
+        stranger = reference._replace(rgb=reference.rgb[other], alpha=reference.alpha[other])
+        guesses = {
+            "copied_input": prior.decode(prior.encode(reference.rgba)),
+            "mean_picture": truth.mean(0, keepdim=True).expand_as(truth),
+            "sample": self.seen(batch, batch.target.camera, reference, noise),
+            "wrong_pose": self.seen(batch, chosen(batch.target, other).camera, reference, noise),
+            "wrong_input": self.seen(batch, batch.target.camera, stranger, noise),
+        }
+        if prior.lift is not None:
+            guesses["regression"] = prior.decode(prior.regressed(self.told(prior, batch)))
+        scores = super().score(batch)
+        for name, guess in guesses.items():
+            scores |= {f"{name}/{measure}": value for measure, value in compared(guess, truth).items()}
+        return scores
+
+    def seen(
+        self, batch: Example, camera: Camera, reference: View, noise: Float[Tensor, "B C h w"]
+    ) -> Float[Tensor, "B H W 4"]:
+        """Samples from other cameras, or given other pictures, than the batch's own."""
+        condition = self.averaged.condition(batch.prompts, camera, reference)
+        return self.averaged.decode(self.sample(condition, noise))
+
+    def lines(self, batch: Example) -> list[Float[Tensor, "B H W 3"]]:
+        """Input, truth, sample, and what the lift alone tells."""
+        prior = self.averaged
+        assert batch.reference is not None
+        given = prior.decode(prior.encode(batch.reference.rgba))
+        rows = [given[..., :3], *super().lines(batch)]
+        return rows if prior.lift is None else [*rows, prior.decode(prior.regressed(self.told(prior, batch)))[..., :3]]
+
+
+def compared(guess: Float[Tensor, "B H W 4"], truth: Float[Tensor, "B H W 4"]) -> dict[str, float]:
+    """PSNR and SSIM of the colour over white, IoU of the masks; means over the pictures."""
+    return {
+        "psnr": float(psnr(guess[..., :3], truth[..., :3]).mean()),
+        "ssim": float(ssim(guess[..., :3], truth[..., :3]).mean()),
+        "mask_iou": float(mask_iou(guess[..., 3:], truth[..., 3:]).mean()),
+    }

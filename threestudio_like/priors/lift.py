@@ -1,0 +1,158 @@
+"""Geometry in the conditioning: features of one view become a volume, seen again from another camera.
+
+A 2-D network gives each pixel of the source picture a feature at each of D depths; the volume fills the
+source camera's frustum, one box of depths [distance - radius, distance + radius]. The target camera's rays
+sample it, and a softmax along each ray says which samples to believe. The relative camera is exact, so the
+denoiser cannot ignore it. Angles of OpenGL cameras as in records.py; depth is along the source's axis.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.resnet import Downsample2D, ResnetBlock2D, Upsample2D
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from threestudio_like.ops.camera import rays, resized
+from threestudio_like.priors.unet import BLOCK
+from threestudio_like.records import Camera
+
+
+class Lift(nn.Module):
+    """Source pictures -> what the target cameras would see of their features.
+
+    radius: of the ball the object is in.
+    width: channels of the 2-D network at the finest level; the coarser levels have 2 and 3 times as many.
+    features: channels of the volume; depths: its layers; samples: on each target ray.
+    out_channels: of the feature map on the target's grid.
+    vector_channels: of the pose embedding.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        radius: float,
+        width: int,
+        groups: int,
+        features: int,
+        depths: int,
+        samples: int,
+        hidden: int,
+        out_channels: int,
+        vector_channels: int,
+    ) -> None:
+        super().__init__()
+        self.radius, self.depths, self.samples, self.features = radius, depths, samples, features
+        self.out_channels = out_channels
+        self.encoder = Encoder(
+            in_channels=channels * BLOCK**2, out_channels=features * depths, width=width, groups=groups
+        )
+        self.sample = nn.Sequential(nn.Linear(features + 2, hidden), nn.SiLU(), nn.Linear(hidden, hidden + 1))
+        self.mix = nn.Conv2d(hidden + 1, width, 3, padding=1)
+        self.refine = ResnetBlock2D(in_channels=width, groups=groups, temb_channels=vector_channels)
+        self.out = nn.Conv2d(width, out_channels, 3, padding=1)
+        self.picture = nn.Conv2d(out_channels, channels * BLOCK**2, 3, padding=1)
+
+    def forward(
+        self,
+        picture: Float[Tensor, "S C H W"],
+        source: Camera,
+        target: Camera,
+        vector: Float[Tensor, "B V"],
+    ) -> Float[Tensor, "B D h w"]:
+        """Features on the target's half-size grid; one source (S = 1) serves all targets."""
+        height, width = picture.shape[2] // BLOCK, picture.shape[3] // BLOCK
+        volume = self.encoder(F.pixel_unshuffle(picture, BLOCK)).float()
+        volume = volume.unflatten(1, (self.features, self.depths))
+        points, along = sample_points(resized(target, height, width), self.samples, self.radius)
+        places = frustum_coordinates(points.flatten(1, 3), source, self.radius)
+        met = trilinear(volume, places).unflatten(1, points.shape[1:4])
+        extra = torch.stack([along.expand(points.shape[:4]), places[..., 2].view(points.shape[:4])], -1)
+        hidden = self.sample(torch.cat([met, extra], -1))
+        logits, values = hidden[..., 0], hidden[..., 1:]
+        seen = (torch.softmax(logits, dim=3)[..., None] * values).sum(dim=3)
+        seen = torch.cat([seen, torch.logsumexp(logits, dim=3)[..., None]], -1).permute(0, 3, 1, 2)
+        return self.out(F.silu(self.refine(self.mix(seen), vector)))
+
+    def regressed(self, features: Float[Tensor, "B D h w"]) -> Float[Tensor, "B C H W"]:
+        """The target picture as the features alone tell it: the auxiliary task that teaches depth."""
+        return F.pixel_shuffle(self.picture(features), BLOCK)
+
+
+class Encoder(nn.Module):
+    """A 2-D U-Net of three levels, without time."""
+
+    def __init__(self, *, in_channels: int, out_channels: int, width: int, groups: int) -> None:
+        super().__init__()
+
+        def block(inside: int, outside: int) -> ResnetBlock2D:
+            return ResnetBlock2D(in_channels=inside, out_channels=outside, groups=groups, temb_channels=None)
+
+        self.enter = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.fine_down = block(width, width)
+        self.to_middle = Downsample2D(width, use_conv=True, out_channels=2 * width, name="op")
+        self.middle_down = block(2 * width, 2 * width)
+        self.to_coarse = Downsample2D(2 * width, use_conv=True, out_channels=3 * width, name="op")
+        self.coarse = nn.Sequential(*[Untimed(block(3 * width, 3 * width)) for _ in range(2)])
+        self.from_coarse = Upsample2D(3 * width, use_conv=True, out_channels=2 * width)
+        self.middle_up = block(4 * width, 2 * width)
+        self.from_middle = Upsample2D(2 * width, use_conv=True, out_channels=width)
+        self.fine_up = block(2 * width, width)
+        self.leave = nn.Conv2d(width, out_channels, 1)
+
+    def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D h w"]:
+        """Same grid; its sides must be multiples of four."""
+        fine = self.fine_down(self.enter(x), None)
+        middle = self.middle_down(self.to_middle(fine), None)
+        up = self.from_coarse(self.coarse(self.to_coarse(middle)))
+        middle = self.middle_up(torch.cat([up, middle], 1), None)
+        fine = self.fine_up(torch.cat([self.from_middle(middle), fine], 1), None)
+        return self.leave(F.silu(fine))
+
+
+class Untimed(nn.Module):
+    """A residual block as a layer of nn.Sequential."""
+
+    def __init__(self, block: ResnetBlock2D) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The block without a time embedding."""
+        return self.block(x, None)
+
+
+def sample_points(
+    camera: Camera, count: int, radius: float
+) -> tuple[Float[Tensor, "B H W S 3"], Float[Tensor, " S"]]:
+    """Points on the cameras' rays where they may meet the ball, and their place along the ray in [-1, 1]."""
+    origins, directions = rays(camera)
+    along = (torch.arange(count, dtype=origins.dtype, device=origins.device) + 0.5) / count * 2 - 1
+    distance = origins.norm(dim=-1, keepdim=True)[..., None, :]
+    depth = distance + radius * along[:, None]
+    return origins[..., None, :] + depth * directions[..., None, :], along
+
+
+def frustum_coordinates(
+    points: Float[Tensor, "B N 3"], source: Camera, radius: float
+) -> Float[Tensor, "B N 3"]:
+    """(x, y, depth) in the source camera's frustum, each in [-1, 1] inside: x right, y down."""
+    c2w = source.c2w
+    local = torch.einsum("bnj,bji->bni", points - c2w[:, None, :3, 3], c2w[:, :3, :3])
+    depth = -local[..., 2]
+    distance = c2w[:, :3, 3].norm(dim=-1)[:, None]
+    tangent = torch.tan(0.5 * source.fov_y)[:, None]
+    scale = (depth * tangent).clamp(min=1e-6)
+    x = local[..., 0] / scale * (source.height / source.width)
+    return torch.stack([x, -local[..., 1] / scale, (depth - distance) / radius], dim=-1)
+
+
+def trilinear(
+    volume: Float[Tensor, "S C D H W"], places: Float[Tensor, "B N 3"]
+) -> Float[Tensor, "B N C"]:
+    """Interpolate; zero outside. Places are (x, y, depth), the edges of the volume at -1 and 1."""
+    volume = volume.expand(len(places), *volume.shape[1:])
+    found = F.grid_sample(volume, places[:, None, None], align_corners=False)
+    return found[:, :, 0, 0].transpose(1, 2)

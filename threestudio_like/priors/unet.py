@@ -1,0 +1,106 @@
+"""The small denoiser: a diffusers U-Net behind a pixel-unshuffle, with a convolution at full resolution after it.
+
+The U-Net works on 2x2 blocks of pixels; alone it would leave their grid in the picture, so the last two
+convolutions see whole pixels, and x_t itself.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DConditionModel, UNet2DModel
+from diffusers.models.attention_processor import Attention, AttnProcessor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from threestudio_like.priors.base import Condition
+
+BLOCK = 2  # pixels on a side of what the U-Net takes for one
+
+
+class Denoiser(nn.Module):
+    """(x_t, t, condition) -> the raw prediction; what that means is its prior's business.
+
+    channels: of the picture.
+    image_channels: of `condition.image`, which lies on the U-Net's own grid (half the picture's size).
+    token_channels: of `condition.tokens`; null for a U-Net without cross-attention.
+    widths: one for each level; all levels but the first have attention.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        image_channels: int,
+        token_channels: int | None,
+        widths: list[int],
+        blocks: int,
+        head_channels: int,
+        groups: int,
+        tail_channels: int,
+    ) -> None:
+        super().__init__()
+        common = {
+            "in_channels": channels * BLOCK**2 + image_channels,
+            "out_channels": tail_channels * BLOCK**2,
+            "block_out_channels": tuple(widths),
+            "layers_per_block": blocks,
+            "norm_num_groups": groups,
+            "resnet_time_scale_shift": "scale_shift",
+            "class_embed_type": "identity",
+        }
+        deep = len(widths) - 1
+        if token_channels is None:
+            self.unet: nn.Module = UNet2DModel(
+                **common,
+                attention_head_dim=head_channels,
+                down_block_types=("DownBlock2D", *["AttnDownBlock2D"] * deep),
+                up_block_types=(*["AttnUpBlock2D"] * deep, "UpBlock2D"),
+            )
+        else:
+            self.unet = UNet2DConditionModel(
+                **common,
+                cross_attention_dim=token_channels,
+                attention_head_dim=tuple(width // head_channels for width in widths),  # diffusers means heads
+                down_block_types=("DownBlock2D", *["CrossAttnDownBlock2D"] * deep),
+                up_block_types=(*["CrossAttnUpBlock2D"] * deep, "UpBlock2D"),
+            )
+        for module in self.unet.modules():
+            if isinstance(module, Attention):  # few places: plain attention trains faster here than the fused one
+                module.set_processor(AttnProcessor())
+        self.tail = nn.Sequential(
+            nn.Conv2d(tail_channels + channels, 2 * tail_channels, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(2 * tail_channels, channels, 3, padding=1),
+        )
+        self.image_channels = image_channels
+        self.takes_tokens = token_channels is not None
+        self.vector_channels = 4 * widths[0]  # diffusers' time embedding
+
+    def forward(
+        self, x_t: Float[Tensor, "B C H W"], t: Int[Tensor, " B"], condition: Condition
+    ) -> Float[Tensor, "B C H W"]:
+        """Raw prediction. `condition.vector` is added to the time embedding; none counts as zero."""
+        with autocast(x_t.device):
+            parts = [F.pixel_unshuffle(x_t, BLOCK)]
+            if condition.image is not None:
+                parts.append(condition.image)
+            vector = condition.vector
+            if vector is None:
+                vector = x_t.new_zeros(len(x_t), self.vector_channels)
+            extra = {"encoder_hidden_states": condition.tokens} if self.takes_tokens else {}
+            coarse = self.unet(torch.cat(parts, 1), t, class_labels=vector, return_dict=False, **extra)[0]
+            raw = self.tail(torch.cat([F.pixel_shuffle(coarse, BLOCK), x_t.to(coarse.dtype)], 1))
+        return raw.float()
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 where the hardware multiplies it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device))
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware has instructions for it; without them it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()

@@ -1,0 +1,62 @@
+"""Trained weights of the small priors: a safetensors file, and a card that says what they are.
+
+The card is a JSON file of the same name: data, steps, metrics, licence. Weights travel in half precision
+and are read back into the module's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+
+def find(weights: str) -> Path:
+    """The file meant: a name in bundled/, or a path."""
+    bundled = Path(str(files("threestudio_like.priors"))) / "bundled"
+    for path in (bundled / f"{weights}.safetensors", Path(weights).expanduser()):
+        if path.is_file():
+            return path
+    names = sorted(path.stem for path in bundled.glob("*.safetensors"))
+    raise ValueError(f"weights: no file {weights!r}, and no such name; bundled: {', '.join(names) or 'none'}")
+
+
+def load(module: nn.Module, weights: str) -> None:
+    """Fill `module`; every name and shape must fit."""
+    path = find(weights)
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"weights: {path} is not a safetensors file: {error}") from error
+    own = module.state_dict()
+    foreign = sorted(set(own) ^ set(state)) or [name for name in own if own[name].shape != state[name].shape]
+    if foreign:
+        raise ValueError(f"weights: {path} is not of a {type(module).__name__} of this size: see {foreign[0]!r}")
+    module.load_state_dict(state)
+
+
+def save(module: nn.Module, path: Path, card: Mapping[str, Any]) -> None:
+    """Write path.safetensors (float16) and path.json; each file is whole or absent."""
+    state = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in module.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    save_file(state, partial)
+    os.replace(partial, path.with_suffix(".safetensors"))
+    partial.write_text(json.dumps(dict(card), indent=2) + "\n")
+    os.replace(partial, path.with_suffix(".json"))
+
+
+def card(weights: str) -> dict[str, Any]:
+    """What is written beside the weights."""
+    path = find(weights).with_suffix(".json")
+    if not path.is_file():
+        raise ValueError(f"weights: {path} is missing; weights come with a card")
+    return json.loads(path.read_text())

@@ -1,0 +1,90 @@
+"""A small view-conditioned prior after Zero-1-to-3 (Liu et al. 2023), with the geometry lift of lift.py.
+
+The source picture is concatenated to x_t and the relative pose joins the time embedding (the paper's one
+cross-attention token is no more than a bias: a softmax over one key is 1). With a lift, the source's features
+seen from the target camera are concatenated too. Trained from scratch on pictures of `size` pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from threestudio_like.priors.base import Condition
+from threestudio_like.priors.lift import Lift
+from threestudio_like.priors.pixels import CHANNELS, Pixels, without
+from threestudio_like.priors.pose import Pose
+from threestudio_like.priors.unet import BLOCK, Denoiser, autocast
+from threestudio_like.priors.weights import load
+from threestudio_like.records import Camera, View
+from threestudio_like.schedule.vp import VP
+
+
+class Zero123(Pixels):
+    """p(picture from the target camera | a picture, its camera).
+
+    lift: null for the plain Zero-1-to-3.
+    dropout: u of the paper: pose alone, picture alone, and both are dropped in u of the examples each.
+    weights: of a trained one: a name in bundled/ or a file; null for a new one.
+    """
+
+    def __init__(
+        self,
+        *,
+        schedule: VP,
+        size: int,
+        denoiser: Denoiser,
+        pose: Pose,
+        lift: Lift | None,
+        dropout: float,
+        weights: str | None,
+    ) -> None:
+        super().__init__(schedule=schedule, size=size, denoiser=denoiser)
+        self.picture_channels = CHANNELS * BLOCK**2
+        self.dropout = dropout
+        self.pose = pose
+        self.lift = lift
+        told = self.picture_channels + (0 if lift is None else lift.out_channels)
+        if denoiser.image_channels != told:
+            raise ValueError(f"denoiser.image_channels: must be {told}, picture and lift; not {denoiser.image_channels}")
+        if weights is not None:
+            load(self, weights)
+
+    def condition(self, prompts: list[str], camera: Camera, reference: View | None) -> Condition:
+        """Pose and lift are computed here, once; prompts are not used."""
+        if reference is None:
+            raise ValueError("zero123: needs a reference picture")
+        with autocast(camera.c2w.device):
+            count = len(camera.c2w)
+            picture = self.encode(reference.rgba)
+            vector = self.pose(reference.camera, camera)
+            parts = [F.pixel_unshuffle(picture, BLOCK).expand(count, -1, -1, -1)]
+            if self.lift is not None:
+                parts.append(self.lift(picture, reference.camera, camera, vector).float())
+        return Condition(vector=vector.float(), image=torch.cat(parts, 1))
+
+    def null(self, condition: Condition) -> Condition:
+        """All zero, as in training; the paper's own code trains another null than it samples with."""
+        assert condition.image is not None and condition.vector is not None
+        return Condition(vector=torch.zeros_like(condition.vector), image=torch.zeros_like(condition.image))
+
+    def regressed(self, condition: Condition) -> Float[Tensor, "B C h w"]:
+        """The target picture as the lifted features alone tell it."""
+        assert self.lift is not None and condition.image is not None
+        return self.lift.regressed(condition.image[:, self.picture_channels :]).float()
+
+    def train_condition(self, condition: Condition, u: Float[Tensor, " B"]) -> Condition:
+        """One uniform number for each example: pose and lift are dropped below 2 dropout, the picture from
+        dropout to 3 dropout (InstructPix2Pix, section 3.2.1)."""
+        assert condition.image is not None and condition.vector is not None
+        zero = condition.image.new_zeros(())
+        no_pose, no_picture = u < 2 * self.dropout, (u >= self.dropout) & (u < 3 * self.dropout)
+        picture, lifted = condition.image.split(
+            [self.picture_channels, condition.image.shape[1] - self.picture_channels], dim=1
+        )
+        return Condition(
+            vector=without(condition.vector, zero, no_pose),
+            image=torch.cat([without(picture, zero, no_picture), without(lifted, zero, no_pose)], 1),
+        )

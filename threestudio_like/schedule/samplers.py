@@ -1,0 +1,89 @@
+"""Samplers of a variance-preserving chain: DDIM (Song et al. 2021, eq. 12) and ancestral (Ho et al. 2020, alg. 2).
+
+They take eps as a function (x_t, t) -> eps, so guidance, oracles and networks are all the same to them.
+Both start at any t: from pure noise at T - 1, or from a picture noised to a lower one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from threestudio_like.schedule.vp import VP
+
+Eps = Callable[[Tensor, Tensor], Tensor]  # (x_t, t [B]) -> eps
+Bounds = tuple[float, float] | None
+
+
+def leading(num_steps: int, count: int) -> list[int]:
+    """`count` of T levels, falling, evenly spaced, the last of them 0 (diffusers' "leading")."""
+    return [(num_steps // count) * i for i in reversed(range(count))]
+
+
+def from_level(t: int, count: int) -> list[int]:
+    """At most `count` levels, evenly spaced, falling from t itself to 0."""
+    return torch.linspace(t, 0, min(count, t + 1)).round().long().tolist()
+
+
+def ddim(
+    eps: Eps, x_t: Float[Tensor, "B ..."], levels: list[int], schedule: VP, *, eta: float, clip: Bounds
+) -> Float[Tensor, "B ..."]:
+    """Denoise x_t, which lies at levels[0], down to a picture; eta = 0 is deterministic, 1 as noisy as DDPM.
+
+    clip: the range of pictures, which each guess of x_0 is brought back to; None for unbounded spaces.
+    """
+    for level, following in zip(levels, [*levels[1:], None], strict=True):
+        t = full(level, x_t)
+        noise, x0 = split(eps(x_t, t), x_t, t, schedule, clip)
+        alpha_bar = schedule.alpha_bar[level].to(x_t.dtype)
+        # after the last level comes the first alpha_bar of the chain, not 1 (set_alpha_to_one=False)
+        before = schedule.alpha_bar[0 if following is None else following].to(x_t.dtype)
+        sigma = eta * ((1 - before) / (1 - alpha_bar) * (1 - alpha_bar / before)).clamp(min=0).sqrt()
+        x_t = before.sqrt() * x0 + (1 - before - sigma**2).clamp(min=0).sqrt() * noise
+        if eta > 0 and following is not None:
+            x_t = x_t + sigma * torch.randn_like(x_t)
+    return x_t
+
+
+def ancestral(
+    eps: Eps,
+    x_t: Float[Tensor, "B ..."],
+    levels: list[int],
+    schedule: VP,
+    *,
+    variance: Literal["small", "large"],
+    clip: Bounds,
+) -> Float[Tensor, "B ..."]:
+    """Sample q(x_before | x_t, x_0) from level to level; `small` is the posterior's variance, `large` is beta."""
+    for level, following in zip(levels, [*levels[1:], None], strict=True):
+        t = full(level, x_t)
+        x0 = split(eps(x_t, t), x_t, t, schedule, clip)[1]
+        alpha_bar = schedule.alpha_bar[level].to(x_t.dtype)
+        before = alpha_bar.new_ones(()) if following is None else schedule.alpha_bar[following].to(x_t.dtype)
+        beta = 1 - alpha_bar / before
+        mean = (before.sqrt() * beta * x0 + (1 - beta).sqrt() * (1 - before) * x_t) / (1 - alpha_bar)
+        if following is None:
+            return mean
+        spread = beta * (1 - before) / (1 - alpha_bar) if variance == "small" else beta
+        x_t = mean + spread.sqrt() * torch.randn_like(x_t)
+    return x_t
+
+
+def split(
+    eps: Tensor, x_t: Tensor, t: Int[Tensor, " B"], schedule: VP, clip: Bounds
+) -> tuple[Tensor, Tensor]:
+    """(eps, x_0); where x_0 is clipped, eps is what then fits x_t."""
+    x0 = schedule.x0_from_eps(x_t, eps, t)
+    if clip is None:
+        return eps, x0
+    x0 = x0.clamp(*clip)
+    return schedule.eps_from_x0(x_t, x0, t), x0
+
+
+def full(level: int, like: Float[Tensor, "B ..."]) -> Int[Tensor, " B"]:
+    """One level for the whole batch."""
+    return torch.full((like.shape[0],), level, dtype=torch.int64, device=like.device)

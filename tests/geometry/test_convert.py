@@ -1,0 +1,174 @@
+"""Conversions keep silhouettes and features."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from threestudio_like.background.solid import Solid
+from threestudio_like.fields.hashgrid import HashGrid
+from threestudio_like.geometry.convert import begin
+from threestudio_like.geometry.sdf import SDF
+from threestudio_like.geometry.tetgrid import TetGrid
+from threestudio_like.material.plain import Plain
+from threestudio_like.ops.camera import orbit
+from threestudio_like.renderer.mesh import MeshRenderer
+from threestudio_like.renderer.neus import NeuS
+from threestudio_like.scene import Scene
+
+
+def encoding(finest=16):
+    return HashGrid(
+        num_levels=4, features_per_level=2, log2_table=10, base_resolution=4, finest_resolution=finest
+    )
+
+
+def field(num_features=3, **changes):
+    settings = {"radius": 0.75, "width": 16, "depth": 1, "sphere_radius": 0.35, "epsilon": 0.01}
+    return SDF(encoding=encoding(), num_features=num_features, min_component=0.0, **settings | changes)
+
+
+def tets(finest=16, **changes):
+    settings = {"radius": 0.75, "num_features": 3, "width": 16, "depth": 1, "resolution": 32}
+    settings |= {"sphere_radius": 0.5, "frozen": False, "min_component": 0.0}
+    return TetGrid(encoding=encoding(finest), **settings | changes)
+
+
+class Bent(SDF):
+    """Two overlapping balls of different size, and a slope that is far from one."""
+
+    def sphere(self, points):
+        big = (points - torch.tensor([0.1, 0.0, -0.1])).norm(dim=-1, keepdim=True) - 0.3
+        small = (points - torch.tensor([-0.2, 0.1, 0.25])).norm(dim=-1, keepdim=True) - 0.15
+        return torch.minimum(big, small)
+
+    def sdf(self, points):
+        return self.slope(points) * super().sdf(points)
+
+    def evaluate(self, points):
+        offsets = self.epsilon * torch.eye(3)
+        ahead = torch.stack([self.sdf(points + offset)[:, 0] for offset in offsets], dim=-1)
+        sdf = self.sdf(points)
+        return sdf, self.features(points), (ahead - sdf) / self.epsilon
+
+    @staticmethod
+    def slope(points):
+        return 3 + 2 * torch.sin(9 * points[:, :1])
+
+
+@pytest.fixture
+def bent():
+    torch.manual_seed(0)
+    bent = Bent(
+        encoding=encoding(),
+        radius=0.75,
+        num_features=3,
+        width=16,
+        depth=1,
+        sphere_radius=0.3,
+        epsilon=0.005,
+        min_component=0.0,
+    )
+    with torch.no_grad():
+        bent.encoding.table.add_(3 * torch.randn_like(bent.encoding.table))
+    return bent
+
+
+def cameras(count=6, size=64):
+    return orbit(
+        azimuth=torch.arange(count) * 2 * math.pi / count,
+        elevation=torch.linspace(-0.6, 1.0, count),
+        distance=torch.full((count,), 1.6),
+        fov_y=torch.full((count,), math.radians(49.134)),
+        height=size,
+        width=size,
+    )
+
+
+def overlap(a, b):
+    return ((a & b).sum() / (a | b).sum()).item()
+
+
+def shown(geometry, renderer: nn.Module):
+    scene = Scene(geometry=geometry, material=Plain(), background=Solid(rgb=[1.0, 1.0, 1.0]))
+    with torch.no_grad():
+        return renderer.eval()(scene, cameras(), 0)
+
+
+def neus():
+    return NeuS(
+        variance=0.55, num_coarse=48, num_fine=32, lattice=48, min_weight=1e-4, cos_anneal_end=0, chunk=2**16
+    )
+
+
+def test_sdf_to_tets_keeps_silhouette_and_colours(bent):
+    target = tets()
+    before, wanted = shown(target, MeshRenderer()), shown(bent, neus())
+    begin(target, bent)
+    after = shown(target, MeshRenderer())
+    assert overlap(before.alpha > 0.5, wanted.alpha > 0.5) < 0.7
+    assert overlap(after.alpha > 0.5, wanted.alpha > 0.5) > 0.97
+    both = ((after.alpha > 0.99) & (wanted.alpha > 0.95))[..., 0]
+    assert (after.depth - wanted.depth)[both].abs().mean() < 0.015
+    assert (after.rgb - wanted.rgb)[both].abs().mean() < 0.03
+
+
+def test_distances_on_the_tets_are_distances(bent):
+    target = tets()
+    begin(target, bent)
+    vertices = target.vertices()
+    near = target.distance.abs() < 0.05
+    true = bent.sphere(vertices)[:, 0]
+    assert (target.distance - true)[near].abs().mean() < 0.006
+    margins = target.upper - target.lower
+    assert (margins < 1.4).all()  # the lattice is fitted to the object
+
+
+def test_sdf_to_sdf_is_a_copy():
+    source, target = field(), field()
+    with torch.no_grad():
+        source.encoding.table.add_(torch.randn_like(source.encoding.table))
+    begin(target, source)
+    points = torch.rand(50, 3) - 0.5
+    for ours, theirs in zip(target.evaluate(points), source.evaluate(points), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert target.encoding.table is not source.encoding.table
+
+
+def test_tets_to_tets_is_a_copy(bent):
+    source, target = tets(), tets(frozen=True)
+    begin(source, bent)
+    with torch.no_grad():
+        source.deformation.normal_()
+    target.mesh()  # what was kept must not survive
+    begin(target, source)
+    torch.testing.assert_close(target.mesh().vertices, source.surface(0).vertices)
+    points = torch.rand(50, 3) - 0.5
+    torch.testing.assert_close(target.features(points), source.features(points))
+    assert not target.distance.requires_grad
+
+
+@pytest.mark.parametrize("changes", [{"width": 24}, {"finest": 24}])
+def test_features_of_another_build_are_fitted(bent, changes):
+    target = tets(**changes)
+    begin(target, bent)
+    surface = bent.surface(24).vertices
+    ours, theirs = target.features(surface).sigmoid(), bent.features(surface).sigmoid()
+    assert theirs.std() > 0.05
+    assert (ours - theirs).abs().mean() < 0.35 * theirs.std()
+
+
+@pytest.mark.parametrize(
+    ("target", "source"),
+    [
+        (lambda: tets(num_features=4), field),
+        (lambda: field(width=24), field),
+        (lambda: field(sphere_radius=0.3), field),
+        (lambda: tets(resolution=8), tets),
+        (field, tets),
+    ],
+)
+def test_what_cannot_be_converted_is_said(target, source):
+    with pytest.raises(ValueError, match=r"cannot convert|no conversion"):
+        begin(target(), source())

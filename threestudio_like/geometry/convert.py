@@ -1,0 +1,113 @@
+"""Stages hand over: one geometry takes the surface and the features of another.
+
+What it keeps: the silhouette from every side (intersection over union above 0.97, tested), and the features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from threestudio_like.geometry.base import Geometry
+from threestudio_like.geometry.sdf import SDF
+from threestudio_like.geometry.tetgrid import TetGrid
+
+
+def begin(target: Geometry, source: Geometry) -> None:
+    """Make `target` hold the surface and features of `source`, in place."""
+    if target.num_features != source.num_features:
+        raise ValueError(
+            f"cannot convert {source.num_features} features to {target.num_features}: make num_features equal"
+        )
+    for (target_type, source_type), convert in CONVERSIONS.items():
+        if isinstance(target, target_type) and isinstance(source, source_type):
+            with torch.no_grad():
+                convert(target, source)
+            return
+    raise ValueError(f"no conversion from {type(source).__name__} to {type(target).__name__}")
+
+
+def sdf_to_sdf(target: SDF, source: SDF) -> None:
+    """A copy; both must be built alike."""
+    points = source.surface(32).vertices
+    if not copied(target, source) or not torch.allclose(target.sdf(points), source.sdf(points), atol=1e-5):
+        raise ValueError(
+            "cannot convert an SDF to one built otherwise: make radius, sphere_radius, encoding and heads equal"
+        )
+
+
+def sdf_to_tetgrid(target: TetGrid, source: SDF) -> None:
+    """Distances on a lattice that fits the object."""
+    vertices = source.surface(target.resolution).vertices
+    margin = 0.1 * (vertices.amax(0) - vertices.amin(0))
+    target.lower.copy_((vertices.amin(0) - margin).clamp(min=-target.radius))
+    target.upper.copy_((vertices.amax(0) + margin).clamp(max=target.radius))
+    target.deformation.zero_()
+    points = target.vertices()
+    target.distance.copy_(torch.cat([normalized_distance(source, part) for part in points.split(2**16)]))
+    features_to_features(target, source, vertices)
+
+
+def normalized_distance(source: SDF, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
+    """f / |grad f|: the distance to the surface to first order, whatever the field's slope.
+
+    The slope is bounded: far from the surface, where it may vanish, only the sign is needed.
+    """
+    slope = torch.linalg.vector_norm(source.gradient(points), dim=-1)
+    return source.sdf(points)[:, 0] / slope.clamp(0.25, 4.0)
+
+
+def tetgrid_to_tetgrid(target: TetGrid, source: TetGrid) -> None:
+    """A copy; only the features may be built otherwise."""
+    if target.resolution != source.resolution:
+        raise ValueError(
+            f"cannot convert tetrahedra of resolution {source.resolution} to {target.resolution}"
+        )
+    for name in ("lower", "upper", "distance", "deformation"):
+        getattr(target, name).copy_(getattr(source, name))
+    features_to_features(target, source, source.cleaned().vertices)
+
+
+def features_to_features(target: SDF | TetGrid, source: SDF | TetGrid, surface: Float[Tensor, "V 3"]) -> None:
+    """Copy where both are built alike; where the copy does not say the same, fit near the surface."""
+    same = copied(target.encoding, source.encoding) and copied(target.feature, source.feature)
+    if not (same and torch.allclose(target.features(surface), source.features(surface), atol=1e-4)):
+        fit_features(target, source.features, surface)
+
+
+def copied(target: torch.nn.Module, source: torch.nn.Module) -> bool:
+    """Copy parameters and buffers if all names and shapes agree; say whether they did."""
+    ours, theirs = ({name: v.shape for name, v in m.state_dict().items()} for m in (target, source))
+    if ours == theirs:
+        target.load_state_dict(source.state_dict())
+    return ours == theirs
+
+
+def fit_features(
+    target: SDF | TetGrid, features: Callable[[Tensor], Tensor], surface: Float[Tensor, "V 3"]
+) -> None:
+    """Least squares on random points around the surface; deterministic."""
+    generator = torch.Generator().manual_seed(0)
+    parameters = [*target.encoding.parameters(), *target.feature.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=0.01, betas=(0.9, 0.99))
+    for _ in range(300):
+        pick = torch.randint(len(surface), (4096,), generator=generator)
+        noise = torch.randn(4096, 3, generator=generator) * 0.02 * target.radius
+        points = surface[pick] + noise.to(surface)
+        wanted = features(points)
+        with torch.enable_grad():
+            loss = F.mse_loss(target.features(points), wanted)
+            optimizer.zero_grad()
+            loss.backward()
+        optimizer.step()
+
+
+CONVERSIONS: dict[tuple[type, type], Callable] = {
+    (SDF, SDF): sdf_to_sdf,
+    (TetGrid, SDF): sdf_to_tetgrid,
+    (TetGrid, TetGrid): tetgrid_to_tetgrid,
+}

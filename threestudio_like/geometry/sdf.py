@@ -1,0 +1,102 @@
+"""A signed distance field: hash grid and MLPs, added to the distance to a sphere (Wang et al. 2021).
+
+f(x) = |x| - r + MLP(encoding(x)), the MLP zero at first. Negative inside; distances in world units.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from threestudio_like.fields.mlp import MLP
+from threestudio_like.geometry.base import Implicit
+from threestudio_like.ops.isosurface import lattice, marching_tets
+from threestudio_like.ops.mesh import large_components
+from threestudio_like.records import Mesh
+
+
+class SDF(Implicit):
+    """The zero set of a field.
+
+    Args:
+        radius: half the side of the box it lives in.
+        num_features: what the material reads.
+        encoding: of points in [0, 1]^3; shared by both heads.
+        width, depth: of the heads, hidden units and hidden layers.
+        sphere_radius: of the sphere it is at first.
+        epsilon: step of the finite differences, world units.
+        min_component: `surface` drops parts with fewer faces than this share of the largest.
+    """
+
+    def __init__(
+        self,
+        *,
+        radius: float,
+        num_features: int,
+        encoding: nn.Module,
+        width: int,
+        depth: int,
+        sphere_radius: float,
+        epsilon: float,
+        min_component: float,
+    ) -> None:
+        super().__init__(radius=radius, num_features=num_features)
+        if not 0 < sphere_radius < radius:
+            raise ValueError(f"sphere_radius: {sphere_radius} is not between 0 and the radius {radius}")
+        self.encoding = encoding
+        self.distance = MLP(encoding.num_outputs, 1, width=width, depth=depth, zero=True)
+        self.feature = MLP(encoding.num_outputs, num_features, width=width, depth=depth)
+        self.sphere_radius = sphere_radius
+        self.epsilon = epsilon
+        self.min_component = min_component
+
+    def encoded(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N D"]:
+        """The encoding in world units; points outside the box count as on its faces."""
+        return self.encoding((points / self.radius + 1) / 2)
+
+    def sdf(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 1"]:
+        """|x| - r, and what was learned."""
+        return self.sphere(points) + self.distance(self.encoded(points))
+
+    def sphere(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 1"]:
+        """Signed distance to the sphere."""
+        return torch.linalg.vector_norm(points, dim=-1, keepdim=True) - self.sphere_radius
+
+    def features(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
+        """From the same encoding, by another head."""
+        return self.feature(self.encoded(points))
+
+    def gradient(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
+        """Forward differences, as in `evaluate`."""
+        return self.evaluate(points)[2]
+
+    def evaluate(
+        self, points: Float[Tensor, "N 3"]
+    ) -> tuple[Float[Tensor, "N 1"], Float[Tensor, "N C"], Float[Tensor, "N 3"]]:
+        """(sdf, features, gradient) by four look-ups in the grid.
+
+        The sphere's gradient is exact; the learned part is differenced towards x, y and z, as the grid's
+        own derivative jumps from cell to cell and has no second derivative (Li et al. 2023, section 3.2).
+        """
+        offsets = self.epsilon * torch.eye(3, dtype=points.dtype, device=points.device)
+        steps = torch.where(points[:, None] + offsets > self.radius, -1.0, 1.0)  # backward at the far faces
+        around = points[:, None] + steps * offsets
+        encoded = self.encoded(torch.cat([points[:, None], around], dim=1).flatten(0, 1))
+        learned = self.distance(encoded).view(-1, 4)
+        sign = torch.diagonal(steps, dim1=1, dim2=2)
+        difference = (learned[:, 1:] - learned[:, :1]) / (sign * self.epsilon)
+        outward = points / torch.linalg.vector_norm(points, dim=-1, keepdim=True).clamp_min(1e-8)
+        sdf = self.sphere(points) + learned[:, :1]
+        return sdf, self.feature(encoded[::4]), outward + difference
+
+    def surface(self, resolution: int) -> Mesh:
+        """By marching tetrahedra over the whole box."""
+        grid = lattice(resolution)
+        with torch.no_grad():
+            vertices = grid.vertices.to(next(self.parameters())) * self.radius
+            distances = torch.cat([self.sdf(part) for part in vertices.split(2**18)])
+            vertices, faces = marching_tets(vertices, distances[:, 0], grid)
+        if len(faces) == 0:
+            raise ValueError("the field has no surface: its signed distance has one sign in the whole box")
+        return Mesh(*large_components(vertices, faces, self.min_component))

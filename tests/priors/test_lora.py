@@ -99,10 +99,10 @@ def test_the_camera_matters_once_learnt(prior) -> None:
     x_t, t, camera, prompts = question(prior)
     lora = stirred(adapted(prior))
     condition = lora.condition(prompts, camera, None)
-    other = lora.condition(prompts, camera._replace(c2w=camera.c2w.flip(0)), None)
+    elsewhere = lora.condition(prompts, camera._replace(c2w=camera.c2w.flip(0)), None)
+    moved = condition._replace(vector=elsewhere.vector)  # the same words, another camera
     with torch.no_grad():
-        assert (lora.predict(x_t, t, condition) - lora.predict(x_t, t, other)).abs().max() > 1e-3
-        moved = condition._replace(vector=other.vector)  # the same words, another camera
+        assert (lora.predict(x_t, t, condition) - lora.predict(x_t, t, moved)).abs().max() > 1e-3
         blind = [lora.predict(x_t, t, lora.without_camera(told)) for told in (condition, moved)]
     assert torch.equal(*blind)
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 MAX_EDGE = 0.03  # of the object's longest side, for textured triangles
 MAX_ROUNDS = 7  # of cutting: an edge of the longest possible triangle is below MAX_EDGE after 6
+SEAM = 1e-3  # of a triangle, how far inside its corners the texture is looked up
 GREY = np.array([180, 180, 180, 255], dtype=np.uint8)
 
 
@@ -86,6 +87,8 @@ def _split(triangles: np.ndarray, long: np.ndarray, count: int) -> np.ndarray:
 
 def sampled(image: Image.Image, uv: np.ndarray) -> np.ndarray:
     """RGBA (uint8) of a repeating texture at the corners F 3 2, averaged over about one edge's length."""
+    # a little inwards: where the texture ends or repeats, a corner has the colour of its own triangle's side
+    uv = uv + SEAM * (uv.mean(axis=1, keepdims=True) - uv)
     size = np.array(image.size)
     step = np.median(np.linalg.norm((uv[:, [1, 2, 0]] - uv) * size, axis=-1)) if len(uv) else 1.0
     small = np.maximum(np.round(size / max(step, 1.0)), 1).astype(int)

@@ -42,17 +42,16 @@ def lattice(resolution: int) -> Lattice:
     tets, keys = [], []
     for axis in range(3):
         above = places.movedim(axis, 0)[1:, 1:-1, 1:-1].reshape(-1, 1)  # the cube beyond the square
-        for corners, edges in _around_link(axis, side):
-            tets.append(above + torch.tensor(corners, dtype=torch.int32))
-            keys.append(KINDS * above + torch.tensor(edges, dtype=torch.int32))
-    slots, tet_list = _renumbered(torch.cat(tets), 2 * side**3)
-    used, tet_edges = _renumbered(torch.cat(keys), KINDS * side**3)
-    ends = torch.empty(len(used), 2, dtype=torch.int32)
-    ends[tet_edges.flatten()] = tet_list[:, torch.tensor(EDGES)].sort(dim=-1).values.flatten(0, 1)
+        for ends, lines in _around_link(axis, side):
+            tets.append(above + torch.tensor(ends, dtype=torch.int32))
+            keys.append(KINDS * above + torch.tensor(lines, dtype=torch.int32))
+    slots, numbered = _renumbered(torch.cat(tets), 2 * side**3)
+    keys_used, tet_edges = _renumbered(torch.cat(keys), KINDS * side**3)
+    edges = torch.searchsorted(slots, _ends(keys_used, side)).int()
     place = slots % side**3
     grid = torch.stack([place // side**2, place // side % side, place % side], dim=-1)
     vertices = (grid - 0.5 * (slots >= side**3)[:, None]) * (2 / cubes) - 1
-    return Lattice(vertices.clamp(-1, 1), tet_list, ends, tet_edges)
+    return Lattice(vertices.clamp(-1, 1), numbered, edges, tet_edges)
 
 
 def _around_link(axis: int, side: int) -> list[tuple[list[int], list[int]]]:
@@ -84,12 +83,22 @@ def _around_link(axis: int, side: int) -> list[tuple[list[int], list[int]]]:
     return found
 
 
+def _ends(keys: Int[Tensor, " E"], side: int) -> Int[Tensor, "E 2"]:
+    """Slots of the vertices at both ends of edges, the lower first: what the keys of `_around_link` say."""
+    strides = (side**2, side, 1)
+    spokes = [-sum(strides) + sum(s for k, s in enumerate(strides) if bits >> k & 1) for bits in range(8)]
+    offsets = torch.tensor([*(s + side**3 for s in strides), *spokes, *strides])
+    place, kind = keys // KINDS, keys % KINDS
+    first, second = place + side**3 * (kind < 11), place + offsets[kind]
+    return torch.stack([torch.minimum(first, second), torch.maximum(first, second)], dim=-1)
+
+
 def _renumbered(values: Int[Tensor, "K C"], count: int) -> tuple[Int[Tensor, " U"], Int[Tensor, "K C"]]:
     """The values that occur, ascending, and which of them stands where."""
     used = torch.zeros(count, dtype=torch.bool)
-    used[values.flatten()] = True
+    used.index_fill_(0, values.flatten().long(), True)
     number = used.cumsum(0, dtype=torch.int32) - 1
-    return torch.nonzero(used)[:, 0], number[values.flatten()].view_as(values)
+    return torch.nonzero(used)[:, 0], number.index_select(0, values.flatten()).view_as(values)
 
 
 @functools.cache
@@ -127,7 +136,9 @@ def marching_tets(
     device = sdf.device
     with torch.no_grad():
         inside = (sdf < 0).to(torch.uint8)
-        quads = inside[lattice.tets.to(device).flatten()].view(-1, 4)
+        quads = inside.index_select(0, lattice.tets.to(device).flatten()).view(
+            -1, 4
+        )  # ten times faster than [ ]
         word = quads.view(torch.int32)[:, 0]  # the four bytes at once
         active = torch.nonzero((word != 0) & (word != 0x01010101))[:, 0]
         case = (quads[active].long() << torch.arange(4, device=device)).sum(-1)

@@ -1,4 +1,4 @@
-"""Where along rays to look: the box, stratified distances, inverse-CDF sampling (Mildenhall et al. 2020, 5.2).
+"""Where along rays to look: the box, stratified distances, inverse-CDF sampling (Mildenhall et al. 2020).
 
 Distances are in units of the rays' directions and ascend along the last axis; none carries a gradient.
 """

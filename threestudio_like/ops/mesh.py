@@ -58,14 +58,15 @@ def edges(faces: Int[Tensor, "F 3"]) -> Int[Tensor, "E 2"]:
     return torch.stack([unique // base, unique % base], dim=1)
 
 
-def opposite(faces: Int[Tensor, "F 3"]) -> Int[Tensor, "F 3"]:
-    """The vertex beyond the side across from each corner, in the face that shares it.
+def neighbours(faces: Int[Tensor, "F 3"]) -> Int[Tensor, "F 3"]:
+    """The face that shares the side across from each corner, as 3 face + its corner across from that side.
 
     -1 if the side does not belong to exactly two faces: at the rim of an open mesh, or where sheets meet.
     """
     _, edge, count = torch.unique(_sides(faces)[0], return_inverse=True, return_counts=True)
-    total = torch.zeros_like(count).index_add(0, edge.reshape(-1), faces.reshape(-1))
-    return torch.where(count[edge] == 2, total[edge] - faces, -1)
+    corners = torch.arange(faces.numel(), device=faces.device).reshape(faces.shape)
+    total = torch.zeros_like(count).index_add(0, edge.reshape(-1), corners.reshape(-1))
+    return torch.where(count[edge] == 2, total[edge] - corners, -1)
 
 
 def laplacian(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "V 3"]:

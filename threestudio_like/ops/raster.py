@@ -1,9 +1,9 @@
 """Triangles to pixels and back: rasterize, interpolate, antialias (Laine et al. 2020, sections 3.1-3.4).
 
 Clip space is OpenGL's, row 0 of a picture is at clip y = -1, and pixels are sampled at their centres. All is
-done in homogeneous coordinates (Olano and Greer 1997), so that a triangle may reach behind the camera: with p_i
-the (x, y, w) of its vertices and P = (X, Y, 1) a pixel, e_i = det(p_j, p_k, P) are the edge functions,
-e_i / (e_0 + e_1 + e_2) the perspective-correct barycentric weights, sum e_i z_i / det(p_0, p_1, p_2) is z / w.
+done in homogeneous coordinates (Olano and Greer 1997), so that a triangle may reach behind the camera. With
+p_i the (x, y, w) of its vertices and P = (X, Y, 1) a pixel, e_i = det(p_j, p_k, P) are the edge functions,
+e_i / (e_0 + e_1 + e_2) the perspective-correct weights, and sum e_i z_i / det(p_0, p_1, p_2) is z / w.
 Edge functions cancel, so they are computed in float64 whatever the positions are.
 """
 
@@ -16,9 +16,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from threestudio_like.ops.dispatch import op
-from threestudio_like.ops.mesh import opposite
+from threestudio_like.ops.mesh import neighbours
 
 CHUNK = 64  # faces tested at once by the reference
+MAX_FACES = 256  # followed from one pixel's centre to the next
 
 
 class Fragments(NamedTuple):
@@ -34,11 +35,15 @@ def _centres(count: int, device: torch.device) -> Float[Tensor, " count"]:
     return (2.0 * torch.arange(count, dtype=torch.float64, device=device) + 1.0) / count - 1.0
 
 
+def _line(p: Float[Tensor, "*n 4"], q: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 3"]:
+    """Coefficients (a, b, c) of the line a X + b Y + c = 0 from p to q; exactly opposite from q to p."""
+    (px, py, _, pw), (qx, qy, _, qw) = p.unbind(-1), q.unbind(-1)
+    return torch.stack([py * qw - qy * pw, pw * qx - qw * px, px * qy - qx * py], dim=-1)
+
+
 def _edge_functions(corners: Float[Tensor, "*n 3 4"]) -> Float[Tensor, "*n 3 3"]:
-    """Coefficients (a, b, c) of e_i = a X + b Y + c; exactly opposite in the two triangles at an edge."""
-    x, y, _, w = corners.unbind(-1)
-    (x1, y1, w1), (x2, y2, w2) = ([v.roll(shift, -1) for v in (x, y, w)] for shift in (-1, -2))
-    return torch.stack([y1 * w2 - y2 * w1, w1 * x2 - w2 * x1, x1 * y2 - x2 * y1], dim=-1)
+    """Coefficients of e_0, e_1 and e_2."""
+    return _line(corners.roll(-1, -2), corners.roll(-2, -2))
 
 
 def _covered(
@@ -102,29 +107,30 @@ def interpolate(
 
 
 class _Borders(NamedTuple):
-    """Neighbouring pixels that show different faces; the nearer face of each two may end between them."""
+    """Neighbouring pixels that show different faces; the nearer surface may end between their centres."""
 
     view: Int[Tensor, " K"]
     near: Int[Tensor, "K 2"]  # row and column of the pixel whose face is nearer
     far: Int[Tensor, "K 2"]
-    corners: Int[Tensor, "K 3"]  # vertices of the nearer face
-    across: Int[Tensor, "K 3"]  # the vertices beyond its sides, -1 if there is none
+    face: Int[Tensor, " K"]  # of the near pixel's surface
+    entry: Int[Tensor, " K"]  # the corner of that face across from where the surface was left for it, or -1
+    end: Int[Tensor, " K"]  # face of the far pixel
 
 
-def _borders(fragments: Fragments, faces: Int[Tensor, "F 3"], axis: int) -> _Borders:
+def _borders(fragments: Fragments, axis: int) -> _Borders:
     """Along rows (axis 0: the neighbour is to the right) or columns (axis 1: it is below)."""
     face = fragments.face
     depth = torch.where(face < 0, torch.inf, fragments.depth[..., 0])
     along = 2 - axis
-    one, two = (v.narrow(along, 0, v.shape[along] - 1) for v in (face, depth))
-    next_one, next_two = (v.narrow(along, 1, v.shape[along] - 1) for v in (face, depth))
-    view, row, column = torch.nonzero(one != next_one, as_tuple=True)
+    one, one_depth = (v.narrow(along, 0, v.shape[along] - 1) for v in (face, depth))
+    two, two_depth = (v.narrow(along, 1, v.shape[along] - 1) for v in (face, depth))
+    view, row, column = torch.nonzero(one != two, as_tuple=True)
     first = torch.stack([row, column], dim=-1)
     second = first + torch.tensor([axis, 1 - axis], device=face.device)
-    swap = (next_two < two)[view, row, column][:, None]
+    swap = (two_depth < one_depth)[view, row, column][:, None]
     near, far = torch.where(swap, second, first), torch.where(swap, first, second)
-    nearest = face[view, near[:, 0], near[:, 1]]
-    return _Borders(view, near, far, faces[nearest], opposite(faces)[nearest])
+    shown = [face[view, pixel[:, 0], pixel[:, 1]] for pixel in (near, far)]
+    return _Borders(view, near, far, shown[0], torch.full_like(view, -1), shown[1])
 
 
 def _distances(
@@ -132,7 +138,7 @@ def _distances(
 ) -> Float[Tensor, "*n"]:
     """How far from the near centre towards the far one the line through both meets that through the ends.
 
-    Infinite if it does not, or not between the ends, or not before the camera.
+    In pixels; infinite if it does not, or not between the ends, or not before the camera.
     """
     axis = (far - near)[..., 0].abs()  # 0: along x
     height, width = size
@@ -148,28 +154,43 @@ def _distances(
     return torch.where(crossed, offset * pixels, torch.inf)
 
 
-def _silhouettes(corners: Float[Tensor, "K 3 4"], across: Float[Tensor, "K 3 4"]) -> Bool[Tensor, "K 3"]:
-    """Whether the vertex beyond each side is on the same side as the face, seen from the camera."""
-    abc = _edge_functions(corners)
-    own, other = ((abc * v[..., [0, 1, 3]]).sum(-1) for v in (corners, across))
-    return own * other >= 0
-
-
 def _outlines(
-    positions: Float[Tensor, "B V 4"], borders: _Borders, size: tuple[int, int]
+    positions: Float[Tensor, "B V 4"],
+    faces: Int[Tensor, "F 3"],
+    borders: _Borders,
+    axis: int,
+    size: tuple[int, int],
 ) -> tuple[Int[Tensor, "L 3"], Int[Tensor, "L 3"], Int[Tensor, "L 2"]]:
-    """Borders at which a silhouette edge ends the nearer face: near and far pixels, the edge's vertices."""
-    view, near, far, corners, across = borders
-    sides = torch.stack([corners.roll(-1, 1), corners.roll(-2, 1)], dim=-1)
-    each = [v[:, None].expand(-1, 3, 2) for v in (near, far)]
-    distances = _distances(positions[view[:, None, None], sides].double(), *each, size)
-    exit_distance, side = distances.where(distances <= 1, -torch.inf).max(dim=1)
-    own, other = (positions[view[:, None], v].double() for v in (corners, across.clamp(min=0)))
-    outline = _silhouettes(own, other) | (across < 0)
-    k = torch.arange(len(view), device=view.device)
-    kept = (exit_distance >= 0) & outline[k, side]
-    pixels = [torch.cat([view[:, None], v], dim=1)[kept] for v in (near, far)]
-    return pixels[0], pixels[1], sides[k, side][kept]
+    """Borders at which a silhouette edge ends the nearer surface: near and far pixels, the edge's vertices.
+
+    An edge is a silhouette if the face beyond it is on the same side of it as its own face, or there is none.
+    Each is left to the axis that it crosses more squarely: one alone adds up to an edge's whole shift.
+    """
+    mates = neighbours(faces)
+    found = []
+    for _ in range(MAX_FACES):
+        view, near, far, face, entry, end = borders
+        sides = torch.stack([faces[face].roll(-1, 1), faces[face].roll(-2, 1)], dim=-1)
+        pixels = [v[:, None].expand(-1, 3, 2) for v in (near, far)]
+        distances = _distances(positions[view[:, None, None], sides].double(), *pixels, size)
+        others = torch.arange(3, device=face.device) != entry[:, None]
+        distance, side = distances.where((distances <= 1) & others, -1.0).max(dim=1)
+        k, mate = torch.arange(len(face), device=face.device), mates[face, side]
+        own = faces[face, side]
+        beyond = torch.where(mate < 0, own, faces.reshape(-1)[mate])
+        p, q, *across = (positions[view, v].double() for v in (*sides[k, side].unbind(1), own, beyond))
+        abc = _line(p, q)
+        volumes = [(abc * v[:, [0, 1, 3]]).sum(-1) for v in across]
+        outline = volumes[0] * volumes[1] >= 0
+        upright = abc[:, 0].abs() * size[0] >= abc[:, 1].abs() * size[1]
+        kept = (distance >= 0) & outline & (upright == (axis == 0))
+        found.append((view[kept], near[kept], far[kept], sides[k, side][kept]))
+        on = (distance >= 0) & ~outline & (mate // 3 != end)
+        if not on.any():
+            break
+        borders = _Borders(*(v[on] for v in (view, near, far, mate // 3, mate % 3, end)))
+    view, near, far, ends = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return torch.cat([view[:, None], near], dim=1), torch.cat([view[:, None], far], dim=1), ends
 
 
 @op
@@ -181,14 +202,16 @@ def antialias(
 ) -> Float[Tensor, "B H W C"]:
     """Blend neighbouring pixels by where a silhouette edge passes between them.
 
-    The nearer face's edge at distance d from its pixel's centre leaves 1/2 - d of that pixel to the other, or if
-    d > 1/2 takes d - 1/2 of the other pixel. Gradients to the image and, through d, to the positions.
+    The nearer face's edge at distance d from its pixel's centre leaves 1/2 - d of that pixel to the other, or
+    if d > 1/2 takes d - 1/2 of the other pixel. Gradients to the image and, through d, to the positions.
+    Unlike in the paper, the surface is followed over faces too thin to hold a pixel's centre: a fine mesh has
+    many where it turns away.
     """
-    size = image.shape[1:3]
+    size = (image.shape[1], image.shape[2])
     out = image
     for axis in (0, 1):
         with torch.no_grad():
-            near, far, ends = _outlines(positions, _borders(fragments, faces, axis), size)
+            near, far, ends = _outlines(positions, faces, _borders(fragments, axis), axis, size)
         distance = _distances(positions[near[:, :1], ends].double(), near[:, 1:], far[:, 1:], size)
         inside = (distance < 0.5)[:, None]
         to, source = (torch.where(inside, a, b).unbind(1) for a, b in ((near, far), (far, near)))

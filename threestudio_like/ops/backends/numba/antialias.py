@@ -1,4 +1,4 @@
-"""antialias on the CPU: outlines are found row by row and kept as a list; the mathematics is in ops/raster.py."""
+"""antialias on the CPU: outlines are found row by row and kept in a list; ops/raster.py has the formulas."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from threestudio_like.ops.backends.numba.kernels import kernel, run
-from threestudio_like.ops.raster import Fragments
+from threestudio_like.ops.raster import MAX_FACES, Fragments
 
 TASKS = 16  # bands of rows: enough to keep threads equally busy
 
 
 @kernel
-def _opposite(faces):
-    """As ops.mesh.opposite, by a table of the sides met so far; sides are numbered 3 face + corner."""
+def _neighbours(faces):
+    """As ops.mesh.neighbours, by a table of the sides met so far; sides are numbered 3 face + corner."""
     num_sides = faces.size
     size = 1
     while size < num_sides:
@@ -41,11 +41,7 @@ def _opposite(faces):
             if mate[met] >= 0:
                 mate[mate[met]] = -2
             mate[met], mate[side] = -2, -2
-    across = np.empty_like(faces)
-    for side in range(num_sides):
-        other = mate[side]
-        across[side // 3, side % 3] = faces[other // 3, other % 3] if other >= 0 else -1
-    return across
+    return np.maximum(mate, -1).reshape(faces.shape)
 
 
 @kernel
@@ -57,8 +53,8 @@ def _volume(p, q, o):
 
 
 @kernel
-def _outline(positions, corners, across, x, y, axis, pixels):
-    """Side by which the line from a pixel's centre leaves its face, -1 if that is no silhouette; how far."""
+def _leave(positions, corners, entry, x, y, axis, pixels):
+    """Side by which the line from a pixel's centre leaves a face, -1 if it does not; and how far."""
     side, distance = -1, -1.0
     for i in range(3):
         p, q = positions[corners[(i + 1) % 3]], positions[corners[(i + 2) % 3]]
@@ -67,21 +63,37 @@ def _outline(positions, corners, across, x, y, axis, pixels):
         if axis == 1:
             px, py, qx, qy = py, px, qy, qx
         scale = py * qw - qy * pw
-        if (py < 0) != (qy < 0) and scale * (py - qy) > 0:
+        if i != entry and (py < 0) != (qy < 0) and scale * (py - qy) > 0:
             d = (py * qx - qy * px) / scale * pixels
             if distance < d <= 1:
                 side, distance = i, d
-    if distance < 0:
-        return -1, 0.0
-    if across[side] >= 0:
-        p, q = positions[corners[(side + 1) % 3]], positions[corners[(side + 2) % 3]]
-        if _volume(p, q, positions[corners[side]]) * _volume(p, q, positions[across[side]]) < 0:
-            return -1, 0.0
-    return side, distance
+    return side if distance >= 0 else -1, distance
 
 
 @kernel
-def _row(positions, faces, across, face, depth, r, found, distances):
+def _outline(positions, faces, mates, max_faces, face, end, x, y, axis, pixels, size):
+    """Corner across from the silhouette edge that ends a surface, as 3 face + corner, or -1; and how far."""
+    entry = -1
+    for _ in range(max_faces):
+        corners = faces[face]
+        side, distance = _leave(positions, corners, entry, x, y, axis, pixels)
+        if side < 0:
+            return -1, distance
+        p, q = positions[corners[(side + 1) % 3]], positions[corners[(side + 2) % 3]]
+        own, mate = positions[corners[side]], mates[face, side]
+        beyond = positions[faces[mate // 3, mate % 3]] if mate >= 0 else own
+        if _volume(p, q, own) * _volume(p, q, beyond) >= 0:
+            pw, qw = np.float64(p[3]), np.float64(q[3])
+            upright = abs(p[1] * qw - q[1] * pw) * size[0] >= abs(pw * q[0] - qw * p[0]) * size[1]
+            return 3 * face + side if upright == (axis == 0) else -1, distance
+        face, entry = mate // 3, mate % 3
+        if face == end:
+            return -1, distance
+    return -1, 0.0
+
+
+@kernel
+def _row(positions, faces, mates, max_faces, face, depth, r, found, distances):
     """Find outlines between the pixels of one row, and between them and those below; how many."""
     height, width = face.shape
     count = 0
@@ -92,27 +104,30 @@ def _row(positions, faces, across, face, depth, r, found, distances):
                 continue
             swap = face[r, c] < 0 or (face[r2, c2] >= 0 and depth[r2, c2] < depth[r, c])
             r1, c1 = (r2, c2) if swap else (r, c)
-            f = face[r1, c1]
+            end = face[r + r2 - r1, c + c2 - c1]
             x, y = (2.0 * c1 + 1.0) / width - 1.0, (2.0 * r1 + 1.0) / height - 1.0
             pixels = 0.5 * (width if axis == 0 else height) * (-1 if swap else 1)
-            side, distance = _outline(positions, faces[f], across[f], x, y, axis, pixels)
+            side, distance = _outline(
+                positions, faces, mates, max_faces, face[r1, c1], end, x, y, axis, pixels, face.shape
+            )
             if side >= 0:
+                corners, corner = faces[side // 3], side % 3
                 found[count, 0], found[count, 1] = r1 * width + c1, (r + r2 - r1) * width + c + c2 - c1
-                found[count, 2], found[count, 3] = faces[f, (side + 1) % 3], faces[f, (side + 2) % 3]
+                found[count, 2], found[count, 3] = corners[(corner + 1) % 3], corners[(corner + 2) % 3]
                 distances[count] = distance
                 count += 1
     return count
 
 
 @kernel
-def _find(task, step, tasks, positions, faces, across, face, depth, found, distances, counts):
+def _find(task, step, tasks, positions, faces, mates, max_faces, face, depth, found, distances, counts):
     rows = counts.size
     height = counts.shape[1]
     for t in range(task, tasks, step):
         for row in range(rows * t // tasks, rows * (t + 1) // tasks):
             b, r = row // height, row % height
             counts[b, r] = _row(
-                positions[b], faces, across, face[b], depth[b], r, found[b, r], distances[b, r]
+                positions[b], faces, mates, max_faces, face[b], depth[b], r, found[b, r], distances[b, r]
             )
 
 
@@ -194,7 +209,8 @@ class _Antialias(torch.autograd.Function):
         room = (num_views, height, 2 * width)  # memory that is not written is never taken
         found, lengths = np.empty((*room, 4), np.int64), np.empty(room)
         counts = np.empty((num_views, height), np.int64)
-        run(_find, TASKS, TASKS, points, corners, _opposite(corners), ids, depths, found, lengths, counts)
+        surface = (points, corners, _neighbours(corners), MAX_FACES)
+        run(_find, TASKS, TASKS, *surface, ids, depths, found, lengths, counts)
         outlines, distances = _gather(found, lengths, counts)
         out = image.clone()
         pixels = (num_views, height * width, channels)

@@ -1,8 +1,8 @@
 """How numba kernels are compiled (cached on disk, without the GIL) and shared out among threads.
 
-As many as torch has, but Python's, not numba's parallel layers: those end a process that a data loader forked,
-and while they wait they take the cores from torch's threads. A kernel's first two arguments say which tasks it
-does: `range(first, number of tasks, step)`; its results must not depend on the step.
+As many as torch has, but Python's, not numba's parallel layers: those end a process that a data loader
+forked, and while they wait they take the cores from torch's threads. A kernel's first two arguments say which
+tasks it does: `range(first, number of tasks, step)`; its results must not depend on the step.
 """
 
 from __future__ import annotations

@@ -1,0 +1,155 @@
+"""Every backend agrees with its op's reference, in values and in gradients, and to the bit with itself."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from threestudio_like.ops import dispatch, hashgrid, raster
+
+
+def blobs(num_views):
+    """Clip positions of a bumpy closed surface and of loose triangles before, in and behind each camera."""
+    generator = torch.Generator().manual_seed(num_views)
+    rings, around = 14, 18
+    theta = (torch.arange(rings) + 0.5) * torch.pi / rings
+    phi = torch.arange(around) * 2 * torch.pi / around
+    x, y = theta.sin()[:, None] * phi.cos(), theta.sin()[:, None] * phi.sin()
+    surface = torch.stack([x, y, theta.cos()[:, None].expand_as(x)], dim=-1).reshape(-1, 3)
+    surface = surface * (0.5 + 0.3 * torch.rand(len(surface), 1, generator=generator))
+    i, j = torch.meshgrid(torch.arange(rings - 1), torch.arange(around), indexing="ij")
+    a, b = (i * around + j).reshape(-1), (i * around + (j + 1) % around).reshape(-1)
+    faces = torch.cat([torch.stack([a, a + around, b], 1), torch.stack([b, a + around, b + around], 1)])
+    loose = 3 * torch.rand(60, 3, generator=generator) - 1.5
+    faces = torch.cat([faces, torch.arange(60).reshape(-1, 3) + len(surface), faces[:3].flip(1)])
+    vertices = torch.cat([surface, loose])
+    turns = torch.linalg.qr(torch.randn(num_views, 3, 3, generator=generator)).Q
+    xyz = vertices @ turns + torch.tensor([0.0, 0.0, 1.6])
+    clip_z = xyz[..., 2:] * 10.2 / 9.8 - 2.0 / 9.8
+    return torch.cat([2 * xyz[..., :2], clip_z, xyz[..., 2:]], dim=-1), faces
+
+
+def rasterize_case(num_views):
+    positions, faces = blobs(num_views)
+    return positions, faces, 33, 47
+
+
+def interpolate_case(num_views, shared):
+    positions, faces, height, width = rasterize_case(num_views)
+    fragments = raster.rasterize.reference(positions, faces, height, width)
+    attributes = torch.rand(*([] if shared else [num_views]), positions.shape[1], 5)
+    return attributes, fragments, faces
+
+
+def antialias_case(num_views):
+    positions, faces, height, width = rasterize_case(num_views)
+    fragments = raster.rasterize.reference(positions, faces, height, width)
+    return torch.rand(num_views, height, width, 4), fragments, positions, faces
+
+
+def hashgrid_case():
+    return torch.rand(500, 3), torch.rand(4, 2**10, 2), (4, 9, 17, 40)
+
+
+CASES = {
+    "rasterize": [lambda: rasterize_case(1), lambda: rasterize_case(3)],
+    "interpolate": [
+        lambda: interpolate_case(1, True),
+        lambda: interpolate_case(3, True),
+        lambda: interpolate_case(3, False),
+    ],
+    "antialias": [lambda: antialias_case(1), lambda: antialias_case(3)],
+    "hashgrid": [hashgrid_case],
+}
+OPS = {
+    "rasterize": raster.rasterize,
+    "interpolate": raster.interpolate,
+    "antialias": raster.antialias,
+    "hashgrid": hashgrid.hashgrid,
+}
+ALL = [
+    (name, backend, i)
+    for name, backends in dispatch.IMPLEMENTATIONS.items()
+    for backend in backends
+    for i in range(len(CASES[name]))
+]
+
+
+def leaves(value):
+    """The tensors in arguments or a result."""
+    if isinstance(value, Tensor):
+        return [value]
+    return [leaf for part in value for leaf in leaves(part)] if isinstance(value, tuple) else []
+
+
+def with_gradient(value):
+    """The same arguments, floating tensors asking for gradients."""
+    if isinstance(value, Tensor):
+        return value.clone().requires_grad_() if value.is_floating_point() else value
+    if isinstance(value, tuple):
+        parts = [with_gradient(part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value
+
+
+def outcome(function, case):
+    """Results, and gradients of their sum with random weights to every floating argument that has one."""
+    torch.manual_seed(0)
+    args = with_gradient(case())
+    results = leaves(function(*args))
+    smooth = [result for result in results if result.requires_grad]
+    torch.manual_seed(1)
+    total = sum((result * torch.randn_like(result)).sum() for result in smooth)
+    gradients = torch.autograd.grad(total, [v for v in leaves(args) if v.requires_grad], allow_unused=True)
+    return [result.detach() for result in results], gradients
+
+
+def threads(count, function):
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        return function()
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("name", "backend", "number"), ALL)
+def test_values_and_gradients_are_the_reference_s(name, backend, number):
+    case = CASES[name][number]
+    found, found_gradients = outcome(dispatch._load(name, backend), case)
+    expected, expected_gradients = outcome(OPS[name].reference, case)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    for one, other in zip(found_gradients, expected_gradients, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None and other is not None:
+            assert other.abs().max() > 0
+            torch.testing.assert_close(one / other.abs().max(), other / other.abs().max(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "backend", "number"), ALL)
+def test_results_are_the_same_to_the_bit_whatever_the_threads(name, backend, number):
+    function = dispatch._load(name, backend)
+    runs = [threads(count, lambda: outcome(function, CASES[name][number])) for count in (1, 2, 3, 3)]
+    for values, gradients in runs[1:]:
+        for one, other in zip([*values, *gradients], [*runs[0][0], *runs[0][1]], strict=True):
+            assert one is other is None or torch.equal(one, other)
+
+
+class Pictures(Dataset):
+    """Drawn in a data loader's process."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return raster.rasterize(*rasterize_case(1 + index)).face[0]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12: it is what is tested
+def test_a_data_loader_s_process_can_draw_after_its_parent_did():
+    expected = threads(2, lambda: [Pictures()[i] for i in range(2)])
+    process = {"num_workers": 1, "multiprocessing_context": "fork", "timeout": 60}
+    loader = DataLoader(Pictures(), batch_size=None, **process)
+    for one, other in zip(loader, expected, strict=True):
+        assert torch.equal(one, other)

@@ -145,3 +145,14 @@ def test_silhouettes_pull_the_surface_to_another_sphere(camera):
         loss.backward()
         optimizer.step()
     assert overlaps[0] < 0.65 and overlaps[-1] > 0.9
+
+
+def test_each_renderer_says_what_it_takes(camera):
+    with pytest.raises(ValueError, match="renderer neus"):
+        NeuS(variance=0.3, num_coarse=8, num_fine=8, lattice=8, min_weight=1e-3, cos_anneal_end=0, chunk=64)(
+            sphere_of_tets(), camera, 0
+        )
+    scene = sphere_of_tets()
+    scene.geometry = torch.nn.Identity()
+    with pytest.raises(ValueError, match="renderer mesh"):
+        MeshRenderer()(scene, camera, 0)

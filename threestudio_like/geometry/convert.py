@@ -36,7 +36,7 @@ def sdf_to_sdf(target: SDF, source: SDF) -> None:
     points = source.surface(32).vertices
     if not copied(target, source) or not torch.allclose(target.sdf(points), source.sdf(points), atol=1e-5):
         raise ValueError(
-            "cannot convert an SDF to one built otherwise: make radius, sphere_radius, encoding and heads equal"
+            "cannot convert an SDF to one built otherwise: radius, sphere_radius, encoding or heads differ"
         )
 
 
@@ -95,8 +95,8 @@ def fit_features(
     parameters = [*target.encoding.parameters(), *target.feature.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=0.01, betas=(0.9, 0.99))
     for _ in range(300):
-        pick = torch.randint(len(surface), (4096,), generator=generator)
-        noise = torch.randn(4096, 3, generator=generator) * 0.02 * target.radius
+        pick = torch.randint(len(surface), (2048,), generator=generator)
+        noise = torch.randn(2048, 3, generator=generator) * 0.02 * target.radius
         points = surface[pick] + noise.to(surface)
         wanted = features(points)
         with torch.enable_grad():

@@ -45,8 +45,9 @@ class SDF(Implicit):
         if not 0 < sphere_radius < radius:
             raise ValueError(f"sphere_radius: {sphere_radius} is not between 0 and the radius {radius}")
         self.encoding = encoding
-        self.distance = MLP(encoding.num_outputs, 1, width=width, depth=depth, zero=True)
-        self.feature = MLP(encoding.num_outputs, num_features, width=width, depth=depth)
+        num_inputs: int = encoding.num_outputs  # type: ignore[assignment]
+        self.distance = MLP(num_inputs, 1, width=width, depth=depth, zero=True)
+        self.feature = MLP(num_inputs, num_features, width=width, depth=depth)
         self.sphere_radius = sphere_radius
         self.epsilon = epsilon
         self.min_component = min_component
@@ -79,13 +80,13 @@ class SDF(Implicit):
         The sphere's gradient is exact; the learned part is differenced towards x, y and z, as the grid's
         own derivative jumps from cell to cell and has no second derivative (Li et al. 2023, section 3.2).
         """
-        offsets = self.epsilon * torch.eye(3, dtype=points.dtype, device=points.device)
-        steps = torch.where(points[:, None] + offsets > self.radius, -1.0, 1.0)  # backward at the far faces
-        around = points[:, None] + steps * offsets
-        encoded = self.encoded(torch.cat([points[:, None], around], dim=1).flatten(0, 1))
+        unit, step = (points / self.radius + 1) / 2, self.epsilon / (2 * self.radius)
+        steps = torch.where(unit + step > 1, -step, step)  # backward at the far faces
+        around = unit[:, None].repeat(1, 4, 1)
+        around[:, 1:].diagonal(dim1=1, dim2=2).add_(steps)
+        encoded = self.encoding(around.flatten(0, 1))
         learned = self.distance(encoded).view(-1, 4)
-        sign = torch.diagonal(steps, dim1=1, dim2=2)
-        difference = (learned[:, 1:] - learned[:, :1]) / (sign * self.epsilon)
+        difference = (learned[:, 1:] - learned[:, :1]) / (2 * self.radius * steps)
         outward = points / torch.linalg.vector_norm(points, dim=-1, keepdim=True).clamp_min(1e-8)
         sdf = self.sphere(points) + learned[:, :1]
         return sdf, self.feature(encoded[::4]), outward + difference

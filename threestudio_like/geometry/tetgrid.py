@@ -49,7 +49,8 @@ class TetGrid(Explicit):
     ) -> None:
         super().__init__(radius=radius, num_features=num_features)
         self.encoding = encoding
-        self.feature = MLP(encoding.num_outputs, num_features, width=width, depth=depth)
+        num_inputs: int = encoding.num_outputs  # type: ignore[assignment]
+        self.feature = MLP(num_inputs, num_features, width=width, depth=depth)
         self.resolution = resolution
         self.frozen = frozen
         self.min_component = min_component

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from threestudio_like.geometry.base import Explicit
 from threestudio_like.ops.camera import rays, world_to_clip
 from threestudio_like.ops.mesh import vertex_normals
 from threestudio_like.ops.raster import antialias, interpolate, rasterize
@@ -21,21 +22,22 @@ class MeshRenderer(nn.Module):
 
     def forward(self, scene: Scene, camera: Camera, step: int) -> Render:
         """The scene over its background; an empty mesh shows the background, with gradients of zero."""
-        mesh = scene.geometry.mesh()
+        geometry = scene.geometry
+        if not isinstance(geometry, Explicit):
+            raise ValueError(f"renderer mesh: takes an explicit geometry, not {type(geometry).__name__}")
+        mesh = geometry.mesh()
         directions = rays(camera).directions
         background = scene.background(directions)
         if len(mesh.faces) == 0:
             nothing = torch.zeros_like(background) + mesh.vertices.sum()
             return Render(background + nothing, nothing[..., :1], nothing[..., :1], nothing, mesh=mesh)
-        clip = clip_positions(mesh.vertices, camera, scene.geometry.radius)
+        clip = clip_positions(mesh.vertices, camera, geometry.radius)
         fragments = rasterize(clip, mesh.faces, camera.height, camera.width)
         attributes = torch.cat([mesh.vertices, vertex_normals(mesh.vertices, mesh.faces)], dim=-1)
         positions, normal = interpolate(attributes, fragments, mesh.faces).split(3, dim=-1)
         covered = fragments.face >= 0
         normal = F.normalize(normal, dim=-1)
-        colors = scene.material(
-            scene.geometry.features(positions[covered]), normal[covered], directions[covered]
-        )
+        colors = scene.material(geometry.features(positions[covered]), normal[covered], directions[covered])
         rgb = background.index_put(torch.nonzero(covered, as_tuple=True), colors)
         mask = covered[..., None].to(rgb.dtype)
         rgba = antialias(torch.cat([rgb, mask], dim=-1), fragments, clip, mesh.faces)

@@ -22,7 +22,7 @@ from threestudio_like.scene import Scene
 
 
 class Intervals(NamedTuple):
-    """Pieces of rays on which the field is evaluated: R rays that may meet something, E - 1 pieces of each."""
+    """Pieces of rays on which the field is evaluated: R rays that may meet something, E - 1 pieces each."""
 
     ray: Int[Tensor, " R"]  # which one it is
     edges: Float[Tensor, "R E"]
@@ -69,11 +69,14 @@ class NeuS(nn.Module):
 
     def forward(self, scene: Scene, camera: Camera, step: int) -> Render:
         """The scene over its background; pieces are jittered in training mode, from torch's generator."""
+        geometry = scene.geometry
+        if not isinstance(geometry, Implicit):
+            raise ValueError(f"renderer neus: takes a signed distance field, not {type(geometry).__name__}")
         pixels = rays(camera)
         shape = pixels.directions.shape[:-1]
         flat = Rays(pixels.origins.reshape(-1, 3), pixels.directions.reshape(-1, 3))
         with torch.no_grad():
-            distances = self.distances(scene.geometry, flat.origins)
+            distances = self.distances(geometry, flat.origins)
         if torch.is_grad_enabled():
             sums, samples = self.trace(scene, flat, distances, step)
         else:
@@ -102,14 +105,15 @@ class NeuS(nn.Module):
         self, scene: Scene, pixels: Rays, distances: Float[Tensor, "1 1 D D D"], step: int
     ) -> tuple[Float[Tensor, "N 8"], Samples]:
         """Sums along rays of (rgb, distance, normal, 1) by weight, and what was met."""
+        geometry: Implicit = scene.geometry  # type: ignore[assignment]
         with torch.no_grad():
-            found = self.intervals(pixels, distances, scene.geometry.radius)
+            found = self.intervals(pixels, distances, geometry.radius)
         row, column = torch.nonzero(found.kept, as_tuple=True)
         ray = found.ray[row]
         middles = ((found.edges[:, 1:] + found.edges[:, :-1]) / 2)[row, column]
         directions = pixels.directions[ray]
         points = pixels.origins[ray] + middles[:, None] * directions
-        sdf, features, gradients = scene.geometry.evaluate(points)
+        sdf, features, gradients = geometry.evaluate(points)
         deltas = found.edges.diff(dim=-1)[row, column]
         cosine = self.facing((gradients * directions).sum(-1), step)
         alpha = neus_alpha(sdf[:, 0], cosine, deltas, self.inv_std)
@@ -141,9 +145,7 @@ class NeuS(nn.Module):
         kept = self.weights(pixels, ray, edges, distances, radius) > self.min_weight
         return Intervals(ray, edges, kept)
 
-    def resampled(
-        self, edges: Float[Tensor, "R E"], weights: Float[Tensor, "R _"]
-    ) -> Float[Tensor, "R K"]:
+    def resampled(self, edges: Float[Tensor, "R E"], weights: Float[Tensor, "R _"]) -> Float[Tensor, "R K"]:
         """Edges of `num_fine` pieces of about equal weight, from the first to the last that has some."""
         some = weights > self.min_weight
         first = torch.where(some, edges[:, :-1], torch.inf).amin(-1, keepdim=True)

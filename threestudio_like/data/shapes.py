@@ -114,10 +114,13 @@ DISTANCES: dict[str, Callable[..., Tensor]] = {
 }
 
 
+def _distance(part: Part, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
+    return DISTANCES[part.kind]((points - part.center) @ part.frame.T, *part.size.unbind())
+
+
 def distances(shape: Shape, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N P"]:
     """Signed distance to each part."""
-    columns = [DISTANCES[p.kind]((points - p.center) @ p.frame.T, *p.size.unbind()) for p in shape.parts]
-    return torch.stack(columns, dim=-1)
+    return torch.stack([_distance(part, points) for part in shape.parts], dim=-1)
 
 
 def sdf(shape: Shape, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 1"]:
@@ -241,7 +244,13 @@ def _towards(direction: tuple[float, float, float]) -> Float[Tensor, "3 3"]:
 def _placed(part: Part, body: Part) -> Part:
     """The part moved along its own z axis until it is sunk a little into the body."""
     z = part.frame[2]
-    return part._replace(center=z * ((z.abs() @ _reach(body)) + (1 - 2 * SUNK) * _reach(part)[2]))
+    depth = SUNK * _reach(part)[2]
+    away = (z.abs() @ _reach(body)) + _reach(part)[2] - 2 * depth
+    outline = _part_mesh(part)[0] @ part.frame
+    # a ring has nothing on its axis, so around a ball's pole it must go further; no ring is wider than a body
+    while part.kind == "torus" and (gap := _distance(body, outline + away * z).min()) > -depth / 2:
+        away = away - (gap + depth)
+    return part._replace(center=away * z)
 
 
 def _normalized(shape: Shape) -> Shape:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 VALIDATION_VIEWS = 8  # of each held-out object
 
 
+@runtime_checkable
 class Source(Protocol):
     """Where objects come from."""
 

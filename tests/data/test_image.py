@@ -75,7 +75,9 @@ def test_a_mesh_is_rendered_at_the_known_camera(tmp_path):
     azimuth, elevation, _ = (torch.rad2deg(value).item() for value in spherical(view.camera))
     assert (azimuth, elevation) == (pytest.approx(30.0, abs=1e-3), pytest.approx(20.0, abs=1e-3))
     # a ball of radius 1/2 seen from 1.6: the tangent cone
-    radius = torch.tan(torch.asin(torch.tensor(0.5 / 1.6))) / torch.tan(torch.deg2rad(torch.tensor(25.0))) * 16
+    radius = (
+        torch.tan(torch.asin(torch.tensor(0.5 / 1.6))) / torch.tan(torch.deg2rad(torch.tensor(25.0))) * 16
+    )
     assert view.alpha.sum().item() == pytest.approx(torch.pi * float(radius) ** 2, rel=0.02)
 
 
@@ -106,5 +108,8 @@ def test_a_bad_picture_is_known_before_training(tmp_path, cup, caplog):
 
 
 def test_a_mesh_s_light_is_the_one_that_priors_are_trained_under():
-    read = [yaml.safe_load((CONFIGS / "data" / f"{name}.yaml").read_text())["light"] for name in ("image", "views")]
+    read = [
+        yaml.safe_load((CONFIGS / "data" / f"{name}.yaml").read_text())["light"]
+        for name in ("image", "views")
+    ]
     assert read[0] == read[1]

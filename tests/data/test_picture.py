@@ -1,4 +1,4 @@
-"""Pictures of every kind are read as they look; bad ones end in one clear line; cut-outs land where they must."""
+"""Pictures of every kind are read as they look; bad ones end in one clear line; cut-outs land right."""
 
 from pathlib import Path
 
@@ -22,7 +22,15 @@ def plain(mode: str = "RGB", size: tuple[int, int] = (12, 8)) -> Image.Image:
 
 @pytest.mark.parametrize(
     ("mode", "suffix"),
-    [("RGB", "png"), ("RGB", "bmp"), ("RGB", "webp"), ("CMYK", "tif"), ("CMYK", "jpg"), ("P", "gif"), ("YCbCr", "jpg")],
+    [
+        ("RGB", "png"),
+        ("RGB", "bmp"),
+        ("RGB", "webp"),
+        ("CMYK", "tif"),
+        ("CMYK", "jpg"),
+        ("P", "gif"),
+        ("YCbCr", "jpg"),
+    ],
 )
 def test_modes_and_formats(tmp_path, mode, suffix):
     plain(mode).save(tmp_path / f"a.{suffix}")
@@ -31,7 +39,9 @@ def test_modes_and_formats(tmp_path, mode, suffix):
     assert torch.allclose(found[..., :3], (torch.tensor(COLOR) / 255).expand(8, 12, 3), atol=0.03)
 
 
-@pytest.mark.parametrize(("kind", "value"), [(np.uint8, 51), (np.uint16, 13107), (np.float32, 0.2), (bool, True)])
+@pytest.mark.parametrize(
+    ("kind", "value"), [(np.uint8, 51), (np.uint16, 13107), (np.float32, 0.2), (bool, True)]
+)
 def test_grey_of_any_depth(tmp_path, kind, value):
     Image.fromarray(np.full((8, 12), value, dtype=kind)).save(tmp_path / "a.tif")
     grey = 1.0 if kind is bool else 0.2

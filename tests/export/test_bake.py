@@ -56,7 +56,7 @@ def test_a_uv_belongs_to_one_vertex(flat):
 
 
 def test_no_two_triangles_share_a_texel(flat):
-    """Each triangle's middle, looked up in the atlas, is found on that triangle (or next to it, for tiny ones)."""
+    """Each triangle's middle, looked up in the atlas, is found on that triangle (next to it, if tiny)."""
     fragments = texels(flat.uv, flat.uv_faces, 1024, 1024)
     position = interpolate(flat.vertices, fragments, flat.faces)[0]
     middle = flat.uv[flat.uv_faces].mean(1)

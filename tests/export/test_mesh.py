@@ -19,7 +19,9 @@ def textured() -> Mesh:
     texture = torch.rand(16, 16, 3, generator=torch.Generator().manual_seed(1))
     texture = (texture * 255).round() / 255
     uv_faces = torch.arange(3 * len(faces)).reshape(-1, 3)
-    return Mesh(torch.tensor(box.vertices, dtype=torch.float32), faces, uv=uv, uv_faces=uv_faces, texture=texture)
+    return Mesh(
+        torch.tensor(box.vertices, dtype=torch.float32), faces, uv=uv, uv_faces=uv_faces, texture=texture
+    )
 
 
 def corners(mesh: Mesh) -> torch.Tensor:

@@ -31,7 +31,9 @@ def test_a_cube_is_cut_into_its_six_sides_each_undistorted():
     assert len(piece.unique()) == 6
     a, b, c = charts.uv[charts.faces].unbind(1)
     doubled = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
-    three = torch.linalg.cross(vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]])
+    three = torch.linalg.cross(
+        vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]]
+    )
     # seen from outside nothing is mirrored, and areas are kept
     assert torch.allclose(doubled, three.norm(dim=-1), atol=1e-6)
 

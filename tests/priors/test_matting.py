@@ -17,10 +17,14 @@ def ball_on_wall(height: int = 240, width: int = 300):
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     u, v = (x - 140) / 80, (y - 130) / 80
     alpha = ((1 - (u**2 + v**2).sqrt()) * 80 + 0.5).clamp(0, 1)[..., None]
-    lit = (0.35 + 0.65 * (-(u + v) * 0.5 + (1 - u**2 - v**2).clamp(min=0).sqrt() * 0.7).clamp(0, 1))[..., None]
+    lit = (0.35 + 0.65 * (-(u + v) * 0.5 + (1 - u**2 - v**2).clamp(min=0).sqrt() * 0.7).clamp(0, 1))[
+        ..., None
+    ]
     ball = lit * torch.tensor([0.85, 0.15, 0.1])
-    wall = 0.6 + 0.08 * torch.sin(x / 9)[..., None] + 0.03 * torch.randn(
-        height, width, 3, generator=torch.Generator().manual_seed(0)
+    wall = (
+        0.6
+        + 0.08 * torch.sin(x / 9)[..., None]
+        + 0.03 * torch.randn(height, width, 3, generator=torch.Generator().manual_seed(0))
     )
     return (ball * alpha + wall * (1 - alpha)).clamp(0, 1), alpha
 

@@ -1,6 +1,6 @@
-"""Random cameras around the object, each a function of (seed, step): a resumed run needs no generator's state.
+"""Random cameras around the object, a function of (seed, step): a resumed run needs no generator's state.
 
-The ranges open from the reference camera's pose over `progressive_until` steps (DreamCraft3D's progressive views).
+The ranges open from the reference camera's pose over `progressive_until` steps (DreamCraft3D).
 Degrees here, at the user's edge; radians in the cameras.
 """
 
@@ -42,7 +42,7 @@ class Cameras:
 
     azimuth: range relative to the start's azimuth. elevation, distance, fov_y: ranges.
     uniform_share: how often the elevation is uniform in degrees; otherwise it is uniform on the sphere.
-    progressive_until: r = min(1, step / (progressive_until + 1)) opens azimuth and elevation from the start's.
+    progressive_until: r = min(1, step / (progressive_until + 1)) opens both angles from the start's.
     resolution: pixels a side, as a schedule.
     """
 
@@ -58,7 +58,8 @@ class Cameras:
         resolution: Callable[[int], float],
         batch_size: int,
     ) -> None:
-        for name, bounds in dict(azimuth=azimuth, elevation=elevation, distance=distance, fov_y=fov_y).items():
+        ranges = {"azimuth": azimuth, "elevation": elevation, "distance": distance, "fov_y": fov_y}
+        for name, bounds in ranges.items():
             if len(bounds) != 2 or bounds[0] > bounds[1]:
                 raise ValueError(f"cameras.{name}: expected [low, high], got {list(bounds)}")
         self.azimuth, self.elevation, self.distance, self.fov_y = azimuth, elevation, distance, fov_y

@@ -23,7 +23,7 @@ Matte = Callable[[Tensor], Tensor]  # rgb [H W 3] to alpha [H W 1]
 
 
 def read(path: Path, max_pixels: int, max_side: int) -> Float[Tensor, "H W 4"]:
-    """The first frame of a picture file, turned upright, at most `max_side` pixels a side; alpha 1 if it has none."""
+    """The first frame of a file, set upright, at most `max_side` pixels a side; alpha 1 if it has none."""
     if not path.is_file():
         raise ValueError(f"image: no file {str(path)!r}")
     with warnings.catch_warnings():
@@ -37,7 +37,7 @@ def read(path: Path, max_pixels: int, max_side: int) -> Float[Tensor, "H W 4"]:
             limit = f"{max_pixels / 1e6:g} megapixels"
             raise ValueError(f"image: {str(path)!r} is too large; expected at most {limit}") from None
         except UnidentifiedImageError:
-            raise ValueError(f"image: {str(path)!r} is not a picture; expected PNG, JPEG, WebP, TIFF…") from None
+            raise ValueError(f"image: {str(path)!r} is not a picture; expected PNG, JPEG, WebP…") from None
         except (OSError, SyntaxError, EOFError) as error:
             raise ValueError(f"image: {str(path)!r} cannot be read to its end ({error})") from None
     picture.thumbnail((max_side, max_side), Image.Resampling.BOX)
@@ -46,10 +46,11 @@ def read(path: Path, max_pixels: int, max_side: int) -> Float[Tensor, "H W 4"]:
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
-    """RGB or RGBA of 8 bits, from any mode; grey of more bits is scaled by its type's range, never clipped."""
+    """RGB or RGBA of 8 bits, from any mode; grey of more bits is scaled by its range, never clipped."""
     if picture.mode.startswith(("I", "F")):
         grey = np.nan_to_num(np.asarray(picture, dtype=np.float64))
-        span = next((span for span in (1.0, 255.0, 65535.0) if picture.mode == "F" and grey.max() <= span), 65535.0)
+        spans = (1.0, 255.0) if picture.mode == "F" else ()  # floats say what they are by their size
+        span = next((span for span in spans if grey.max() <= span), 65535.0)
         picture = Image.fromarray((255 * (grey / span).clip(0, 1)).round().astype(np.uint8))
     return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
 
@@ -92,10 +93,13 @@ def _extent(mask: Bool[Tensor, "H W"], dim: int) -> slice:
 
 
 def resized(picture: Float[Tensor, "h w 4"], height: int, width: int) -> Float[Tensor, "H W 4"]:
-    """Area-averaged when it shrinks, bilinear when it grows."""
+    """Means of areas when it shrinks by a whole number; else bilinear, smoothed as it shrinks."""
     alpha = picture[..., 3:]
     planes = torch.cat([picture[..., :3] * alpha, alpha], dim=-1).permute(2, 0, 1)[None]
-    planes = F.interpolate(planes, (height, width), mode="bilinear", antialias=True, align_corners=False)
+    if planes.shape[2] % height == 0 and planes.shape[3] % width == 0:
+        planes = F.avg_pool2d(planes, (planes.shape[2] // height, planes.shape[3] // width))
+    else:
+        planes = F.interpolate(planes, (height, width), mode="bilinear", antialias=True, align_corners=False)
     premultiplied, alpha = planes[0].permute(1, 2, 0).clamp(0, 1).split([3, 1], dim=-1)
     return torch.cat([(premultiplied / alpha.clamp(min=1e-4)).clamp(0, 1), alpha], dim=-1)
 

@@ -1,4 +1,4 @@
-"""A scene's surface with a texture: cut and packed into an atlas (xatlas), base colour evaluated at every texel."""
+"""A scene's surface with a texture: packed into an atlas (xatlas), its colour evaluated at every texel."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def unwrapped(mesh: Mesh, *, size: int, padding: int, smoothing: int) -> Mesh:
 
 @torch.no_grad()
 def baked(scene: Scene, mesh: Mesh, *, size: int, padding: int) -> Mesh:
-    """The unwrapped mesh with the scene's base colour as a texture of size x size; seen from straight above."""
+    """The unwrapped mesh with the scene's colour, as seen from straight above, in a square texture."""
     assert mesh.uv is not None and mesh.uv_faces is not None
     fragments = texels(mesh.uv, mesh.uv_faces, size, size)
     covered = fragments.face[0] >= 0

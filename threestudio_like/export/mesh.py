@@ -39,7 +39,9 @@ class Split(NamedTuple):
 
 def write_glb(path: Path, mesh: Mesh) -> None:
     """Binary glTF with the texture inside."""
-    material = PBRMaterial(baseColorTexture=_image(mesh), roughnessFactor=1.0, metallicFactor=0.0, name=path.stem)
+    material = PBRMaterial(
+        name=path.stem, baseColorTexture=_image(mesh), roughnessFactor=1.0, metallicFactor=0.0
+    )
     model = _model(split(mesh), material)
     write(path, trimesh.Scene({path.stem: model}).export(file_type="glb", include_normals=True))
 

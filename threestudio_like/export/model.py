@@ -48,7 +48,7 @@ class Model:
         self.texture, self.padding, self.smoothing = texture, padding, smoothing
         self.frames, self.fps, self.side, self.views = frames, fps, side, views
 
-    def __call__(self, scene: Scene, reference: View, folder: Path) -> dict[str, Path]:
+    def __call__(self, scene: Scene, reference: View, folder: Path) -> dict[str, str]:
         """Write everything; which file is what."""
         mesh = self.mesh(scene)
         files = {name: folder / f"model.{name}" for name in self.formats}
@@ -61,7 +61,7 @@ class Model:
         write_turntable(
             files["turntable"], mesh, reference.camera, frames=self.frames, side=self.side, fps=self.fps
         )
-        return files
+        return {name: str(path) for name, path in files.items()}
 
     def mesh(self, scene: Scene) -> Mesh:
         """The scene's surface with its baked texture."""

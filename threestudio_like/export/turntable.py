@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import imageio.v2 as imageio
@@ -17,41 +18,45 @@ from threestudio_like.export.mesh import to_bytes
 from threestudio_like.ops.camera import orbit, resized, spherical
 from threestudio_like.records import Camera, Mesh, View
 
+BATCH = 8  # views drawn at once
 
-def around(start: Camera, count: int, side: int) -> list[Camera]:
+
+def around(start: Camera, count: int, side: int) -> Camera:
     """`count` cameras at equal azimuths and `start`'s height, its own first."""
-    azimuth, elevation, distance = (value[:1] for value in spherical(start))
-    return [
-        orbit(
-            azimuth=azimuth + 2 * math.pi * index / count,
-            elevation=elevation,
-            distance=distance,
-            fov_y=start.fov_y[:1],
-            height=side,
-            width=side,
-        )
-        for index in range(count)
-    ]
+    azimuth, elevation, distance = (value[:1].expand(count) for value in spherical(start))
+    turn = 2 * math.pi / count * torch.arange(count)
+    return orbit(
+        azimuth=azimuth + turn,
+        elevation=elevation,
+        distance=distance,
+        fov_y=start.fov_y[:1].expand(count),
+        height=side,
+        width=side,
+    )
+
+
+def pictures(mesh: Mesh, camera: Camera) -> Iterator[tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W 3"]]]:
+    """(colours, shape) of each camera."""
+    for c2w, fov_y in zip(camera.c2w.split(BATCH), camera.fov_y.split(BATCH), strict=True):
+        view = draw(mesh, camera._replace(c2w=c2w, fov_y=fov_y), 2)
+        yield from zip(over_white(view), clay(view), strict=True)
 
 
 def write_turntable(path: Path, mesh: Mesh, start: Camera, *, frames: int, side: int, fps: int) -> None:
     """An MP4 once around: the colours on the left, the shape as grey clay on the right."""
-    # sizes must be even for yuv420p; the shared sides are, so no block size is asked for
+    # yuv420p, which every player knows, wants even sides; the encoder rounds up to them
     options = {"fps": fps, "codec": "libx264", "quality": 8, "macro_block_size": 2, "pixelformat": "yuv420p"}
     with replacing(path) as partial, imageio.get_writer(partial, format="FFMPEG", **options) as video:  # type: ignore[arg-type]
-        for camera in around(start, frames, side):
-            view = draw(mesh, camera, 2)
-            video.append_data(to_bytes(torch.cat([over_white(view)[0], clay(view)[0]], dim=1)))
+        for pair in pictures(mesh, around(start, frames, side)):
+            video.append_data(to_bytes(torch.cat(pair, dim=1)))
 
 
 def write_preview(path: Path, mesh: Mesh, reference: View, *, views: int, side: int) -> None:
-    """A sheet: the picture it was made from beside the colours, above; the picture's alpha beside the shape, below."""
-    shown = [draw(mesh, camera, 2) for camera in around(reference.camera, views, side)]
-    picture = shrunk(reference.rgba[:1], side)
-    above = [picture[..., :3], *(over_white(view) for view in shown)]
-    below = [picture[..., 3:].expand(-1, -1, -1, 3), *(clay(view) for view in shown)]
-    sheet = torch.cat([torch.cat(row, dim=2) for row in (above, below)], dim=1)
-    write_png(path, sheet[0])
+    """A sheet. Above: the picture it was made from, and the colours; below: its alpha, and the shape."""
+    picture = shrunk(reference.rgba[:1], side)[0]
+    pairs = [(picture[..., :3], picture[..., 3:].expand(-1, -1, 3))]
+    pairs += pictures(mesh, around(reference.camera, views, side))
+    write_png(path, torch.cat([torch.cat(row, dim=1) for row in zip(*pairs, strict=True)], dim=0))
 
 
 def write_comparison(path: Path, mesh: Mesh, reference: View) -> None:

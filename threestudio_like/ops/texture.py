@@ -1,6 +1,6 @@
 """Textures: bilinear reading with gradients, and filling of the texels that no triangle covers.
 
-(u, v) = (0, 0) is the bottom left corner of the picture, so row 0 is at v = 1; texel centres are at half integers.
+(u, v) = (0, 0) is the bottom left corner of the picture, so row 0 is at v = 1; texel centres are at halves.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ def sample(texture: Float[Tensor, "H W C"], uv: Float[Tensor, "*points 2"]) -> F
     return values[0, :, :, 0].T.reshape(*uv.shape[:-1], texture.shape[-1])
 
 
-def fill(
-    texture: Float[Tensor, "H W C"], known: Bool[Tensor, "H W"], margin: int
-) -> Float[Tensor, "H W C"]:
+def fill(texture: Float[Tensor, "H W C"], known: Bool[Tensor, "H W"], margin: int) -> Float[Tensor, "H W C"]:
     """Give every unknown texel a colour: known ones grow outward by `margin`, a pyramid fills what is left.
 
     Growing keeps a chart's rim sharp under bilinear reading; the pyramid keeps coarse mip levels clean.

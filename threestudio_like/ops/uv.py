@@ -8,12 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from threestudio_like.ops.mesh import components
 from threestudio_like.ops.raster import Fragments, rasterize
 
 
-def texels(
-    uv: Float[Tensor, "T 2"], uv_faces: Int[Tensor, "F 3"], height: int, width: int
-) -> Fragments:
+def texels(uv: Float[Tensor, "T 2"], uv_faces: Int[Tensor, "F 3"], height: int, width: int) -> Fragments:
     """The triangle under each texel's centre, B = 1; row 0 is at v = 1, as in a picture file."""
     flat = torch.stack([2 * uv[:, 0] - 1, 1 - 2 * uv[:, 1]], dim=-1)
     positions = torch.cat([flat, torch.zeros_like(flat[:, :1]), torch.ones_like(flat[:, :1])], dim=-1)
@@ -29,9 +28,9 @@ class Charts(NamedTuple):
 
 
 def box_charts(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], smoothing: int) -> Charts:
-    """Cut where the (smoothed) surface turns from one side of a box to another; project each piece on its side.
+    """Cut where the surface turns from one side of a box to another; project each piece on its side.
 
-    An isosurface's raw normals would cut it to shreds, so they are averaged over neighbours `smoothing` times.
+    Raw normals would cut an isosurface to shreds, so they are averaged over neighbours `smoothing` times.
     """
     pairs = adjacent(faces)
     normals = torch.linalg.cross(*(vertices[faces[:, i]] - vertices[faces[:, 0]] for i in (1, 2)))
@@ -62,11 +61,4 @@ def adjacent(faces: Int[Tensor, "F 3"]) -> Int[Tensor, "P 2"]:
 
 def pieces(count: int, pairs: Int[Tensor, "P 2"]) -> Int[Tensor, " count"]:
     """The smallest index connected to each of `count` things by `pairs`."""
-    label = torch.arange(count, device=pairs.device)
-    while True:
-        low = label[pairs].amin(1)
-        new = label.scatter_reduce(0, pairs[:, 0], low, "amin").scatter_reduce(0, pairs[:, 1], low, "amin")
-        new = new[new]
-        if torch.equal(new, label):
-            return label
-        label = new
+    return components(pairs[:, [0, 1, 1]], count)

@@ -1,0 +1,121 @@
+"""The page: whole without other files, safe for any words, and made of what the folder holds."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import imageio.v2 as imageio
+import numpy as np
+import pytest
+
+from threestudio_like.run.curves import MAX_POINTS, curves, drawn, thinned
+from threestudio_like.run.report import MAX_PICTURES, write_report
+
+NASTY = "<script>alert('a & b')</script> \"cup\""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    pixels = np.zeros((4, 4, 3), dtype=np.uint8)
+    for step in range(20):
+        (tmp_path / "coarse" / "images").mkdir(parents=True, exist_ok=True)
+        imageio.imwrite(tmp_path / "coarse" / "images" / f"views-{step:06d}.png", pixels)
+    (tmp_path / "export").mkdir()
+    for name in ("preview.png", "front.png"):
+        imageio.imwrite(tmp_path / "export" / name, pixels)
+    (tmp_path / "export" / "turntable.mp4").write_bytes(b"film")
+    (tmp_path / "export" / "model.glb").write_bytes(b"glTF")
+    lines = [json.dumps({"step": step, "loss/rgb": 1 / (step + 1)}) for step in range(500)]
+    (tmp_path / "coarse" / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 500, "lo')
+    (tmp_path / "config.yaml").write_text(json.dumps({"prompt": NASTY, "image": "cup.jpg"}))
+    record = {"plan": ["coarse"], "overrides": [f"prompt={NASTY}"], "seed": 0}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    metrics = {
+        "volume_iou": 0.51234567,
+        "seconds": 61.5,
+        "stages": {"coarse": {"seconds": 60.0, "steps": 500}},
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    return tmp_path
+
+
+class Tags(HTMLParser):
+    """Which elements there are, and what they refer to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.references: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.names.append(tag)
+        self.references += [value for key, value in attrs if key in ("src", "href", "srcset")]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def page(folder) -> tuple[str, Tags]:
+    text = Path(write_report(folder)["report"]).read_text(encoding="utf-8")
+    tags = Tags()
+    tags.feed(text)
+    assert tags.open == []
+    return text, tags
+
+
+def test_it_needs_no_other_file(folder):
+    _, tags = page(folder)
+    assert "script" not in tags.names and "link" not in tags.names
+    assert all(ref.startswith("data:") or ref == "export/model.glb" for ref in tags.references)
+    assert {"video", "svg", "img", "table"} <= set(tags.names)
+
+
+def test_words_are_escaped_and_shown(folder):
+    text, _ = page(folder)
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(&#x27;a &amp; b&#x27;)" in text
+
+
+def test_metrics_are_in_the_table_with_how_they_were_aligned(folder):
+    text, _ = page(folder)
+    assert re.search(r"volume_iou</td><td class='n'>0\.5123</td>", text)
+    assert "nothing was fitted to the truth" in text
+
+
+def test_some_pictures_of_many_the_first_and_the_last_among_them(folder):
+    text, _ = page(folder)
+    shown = re.findall(r"<figcaption>views-(\d+)</figcaption>", text)
+    assert len(shown) == MAX_PICTURES and shown[0] == "000000" and shown[-1] == "000019"
+
+
+def test_an_empty_folder_still_has_a_page(tmp_path):
+    text, _ = page(tmp_path)
+    assert tmp_path.name in text
+
+
+def test_curves_skip_what_is_not_a_number():
+    lines = [
+        '{"step": 0, "a": 1.0, "epoch": 0}',
+        "cut",
+        '{"step": 1, "a": NaN, "b": 2}',
+        '{"step": 2, "a": 3.0}',
+        "[1]",
+    ]
+    assert curves(lines) == {"a": [(0, 1.0), (2, 3.0)]}
+
+
+def test_thinning_keeps_the_mean_and_the_span():
+    points = [(float(step), float(step % 7)) for step in range(1000)]
+    few = thinned(points)
+    assert len(few) <= MAX_POINTS
+    assert np.mean([y for _, y in few]) == pytest.approx(np.mean([y for _, y in points]), abs=0.02)
+
+
+def test_a_falling_line_falls_on_the_page():
+    svg = drawn("a", [(0.0, 2.0), (10.0, 1.0)])
+    left, right = (tuple(map(float, p.split(","))) for p in re.search(r"points='([^']+)'", svg)[1].split())
+    assert left[0] < right[0] and left[1] < right[1]  # svg's y runs down

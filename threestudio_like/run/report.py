@@ -1,0 +1,163 @@
+"""report.html: what went in, what came out, and how it came about, in one file that needs no other.
+
+It reads the run's folder and nothing else: run.json, config.yaml, metrics.json, the stages' pictures and
+metrics.jsonl, export/.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from threestudio_like.run.curves import charts
+from threestudio_like.run.folder import write
+
+KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".mp4": "video/mp4"}
+MAX_PICTURES = 6  # of one name and stage: the first, the last, and some between
+MEANING = {
+    "volume_iou": "volume shared with the true mesh, over the volume of both",
+    "chamfer": "mean distance between the surfaces; the true mesh's longest side is 1",
+    "novel_psnr": "dB, over the views that the picture does not show",
+    "novel_ssim": "over the same views",
+    "normal_error_deg": "mean angle between the surfaces' normals",
+    "front_psnr": "dB, at the picture's own camera",
+    "mask_iou": "outline against the picture's, at its own camera",
+    "seconds": "all stages",
+}
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem;
+       color: #222; background: #fff }
+h1 { font-size: 1.5rem }
+h2 { font-size: 1.1rem; margin-top: 2.5rem; border-top: 1px solid #ddd; padding-top: 1rem }
+img, video { max-width: 100%; height: auto }
+figure { display: inline-block; margin: 0 1rem 1rem 0; vertical-align: top }
+figcaption, small { color: #666; font-size: .8rem } svg { color: #36c; background: #f6f6f6 }
+td, th { text-align: left; padding: .1rem 1.5rem .1rem 0; vertical-align: top }
+td.n { font-variant-numeric: tabular-nums }
+pre { background: #f6f6f6; padding: 1rem; overflow: auto; font-size: .75rem }
+"""
+
+
+def write_report(folder: Path) -> dict[str, str]:
+    """Write report.html of a run; what the folder lacks is left out."""
+    record, metrics = _json(folder / "run.json"), _json(folder / "metrics.json")
+    names = record.get("plan") or sorted(path.parent.name for path in folder.glob("*/images"))
+    title = folder.name
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        facts(record, folder),
+        result(folder / "export"),
+        table(metrics),
+        *(stage(folder / name, metrics.get("stages", {}).get(name, {})) for name in names),
+        source(folder / "config.yaml"),
+    ]
+    head = f"<meta charset='utf-8'><title>{escape(title)}</title><style>{STYLE}</style>"
+    page = f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+    write(folder / "report.html", page)
+    return {"report": str(folder / "report.html")}
+
+
+def facts(record: Mapping[str, Any], folder: Path) -> str:
+    """What was asked for."""
+    keys = ("experiment", "prompt", "image", "object", "overrides", "seed", "started", "error", "revision")
+    known = {**_inputs(folder), **record}
+    rows = [(key, known[key]) for key in keys if known.get(key) not in (None, "", [])]
+    return _rows((key, _plain(value)) for key, value in rows)
+
+
+def result(export: Path) -> str:
+    """The pictures of the exported model, and where it is."""
+    shown = [
+        _figure(export / "preview.png", "the picture and the model's colours; its alpha and the shape"),
+        _figure(export / "front.png", "the picture, the model from its camera, the difference"),
+        _figure(export / "turntable.mp4", "once around"),
+    ]
+    files = sorted(path.name for path in export.glob("model.*")) if export.is_dir() else []
+    links = ", ".join(f"<a href='export/{escape(name)}'>export/{escape(name)}</a>" for name in files)
+    return f"<h2>result</h2>{''.join(shown)}<p>{links}</p>" if any(shown) or links else ""
+
+
+def table(metrics: Mapping[str, Any]) -> str:
+    """The scores, and what each means."""
+    scores = [(name, value) for name, value in metrics.items() if isinstance(value, (int, float, type(None)))]
+    if not scores:
+        return ""
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td class='n'>{_plain(value)}</td>"
+        f"<td><small>{MEANING.get(name, '')}</small></td></tr>"
+        for name, value in scores
+    )
+    alignment = (
+        "<p><small>Compared where it stands, in the true mesh's own frame: the picture's camera is known, "
+        "and nothing was fitted to the truth.</small></p>"
+    )
+    return f"<h2>metrics</h2><table>{rows}</table>{alignment if 'volume_iou' in metrics else ''}"
+
+
+def stage(folder: Path, summary: Mapping[str, Any]) -> str:
+    """The pictures that appeared while a stage ran, and its losses."""
+    kept = {name: value for name, value in summary.items() if isinstance(value, (int, float, str))}
+    words = ", ".join(f"{name} {_plain(value)}" for name, value in kept.items())
+    pictures = "".join(_figure(path, path.stem) for path in chosen(sorted(folder.glob("images/*.png"))))
+    lines = charts(folder / "metrics.jsonl")
+    if not pictures and not lines and not words:
+        return ""
+    return f"<h2>{escape(folder.name)}</h2><p><small>{escape(words)}</small></p>{pictures}<div>{lines}</div>"
+
+
+def chosen(pictures: list[Path]) -> list[Path]:
+    """At most MAX_PICTURES of each name (files are <name>-<step>.png): first, last, and evenly between."""
+    groups: dict[str, list[Path]] = {}
+    for path in pictures:
+        groups.setdefault(path.stem.rpartition("-")[0], []).append(path)
+    kept = []
+    for group in groups.values():
+        count = min(len(group), MAX_PICTURES)
+        kept += [group[round(i * (len(group) - 1) / max(count - 1, 1))] for i in range(count)]
+    return kept
+
+
+def source(config: Path) -> str:
+    """The whole configuration, folded."""
+    if not config.exists():
+        return ""
+    text = escape(config.read_text(encoding="utf-8"))
+    return f"<h2>configuration</h2><details><summary>config.yaml</summary><pre>{text}</pre></details>"
+
+
+def _inputs(folder: Path) -> dict[str, Any]:
+    config = folder / "config.yaml"
+    tree = OmegaConf.load(config) if config.exists() else {}
+    return {key: tree.get(key) for key in ("prompt", "image", "object")}  # type: ignore[union-attr]
+
+
+def _figure(path: Path, caption: str) -> str:
+    if not path.exists():
+        return ""
+    data = f"data:{KINDS[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+    if path.suffix == ".mp4":
+        shown = f"<video src='{data}' controls autoplay loop muted></video>"
+    else:
+        shown = f"<img src='{data}' alt='{escape(caption)}'>"
+    return f"<figure>{shown}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _rows(rows: Iterable[tuple[str, str]]) -> str:
+    lines = (f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows)
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

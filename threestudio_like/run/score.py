@@ -1,0 +1,107 @@
+"""How near the exported model is to what it was made from: the file itself is read back and measured.
+
+With `object=` the truth is the mesh that the picture was rendered from. The model is compared where it
+stands: the picture's camera is known, so nothing is fitted to the truth. With a picture only its own view
+can be judged.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+
+from threestudio_like.data import objects
+from threestudio_like.data.draw import OVERSAMPLING
+from threestudio_like.data.draw import draw as draw_lit
+from threestudio_like.data.image import Image
+from threestudio_like.export.draw import draw, over_white
+from threestudio_like.export.mesh import read_glb
+from threestudio_like.metrics.image import mask_iou, psnr, ssim
+from threestudio_like.metrics.shape import (
+    chamfer,
+    depths,
+    normal_error_deg,
+    occupancy,
+    surface_points,
+    volume_iou,
+)
+from threestudio_like.ops.camera import orbit, spherical
+from threestudio_like.records import Camera, Mesh
+
+MARGIN = 1.02  # of the box that volumes are counted in, beyond the larger mesh
+
+
+class Score:
+    """Callable: (data, folder) to metrics.
+
+    views: new ones around the object at the picture's elevation, the nearest half a turn-step beside it.
+    side: pixels of every view.
+    directions: of the depth maps that say what is inside. resolution: cells a side of the volume.
+    points: on each surface, for distances. seed: of those points.
+    """
+
+    def __init__(
+        self, *, views: int, side: int, directions: int, resolution: int, points: int, seed: int
+    ) -> None:
+        self.views, self.side = views, side
+        self.directions, self.resolution, self.points, self.seed = directions, resolution, points, seed
+
+    def __call__(self, data: Image, folder: Path) -> dict[str, float]:
+        """Measure export/model.glb of a run's folder."""
+        file = folder / "export" / "model.glb"
+        if not file.exists():
+            raise ValueError("no export/model.glb to measure; let export.formats hold glb")
+        model = read_glb(file)
+        front = self.front(model, data)
+        if data.object is None:
+            return front
+        truth = objects.read(data.object)
+        return {**self.shape(model, truth), **self.novel(model, truth, data), **front}
+
+    def front(self, model: Mesh, data: Image) -> dict[str, float]:
+        """At the picture's own camera."""
+        reference = data.reference(self.side)
+        view = draw(model, reference.camera, OVERSAMPLING)
+        return {
+            "front_psnr": float(psnr(over_white(view), over_white(reference))),
+            "mask_iou": float(mask_iou(view.alpha, reference.alpha)),
+        }
+
+    def novel(self, model: Mesh, truth: Mesh, data: Image) -> dict[str, float]:
+        """From new views: its own colours against the mesh under the picture's light; the normals of both."""
+        camera = between(data.pose.camera(self.side), self.views)
+        seen, true = draw(model, camera, OVERSAMPLING), draw_lit(truth, camera, data.light)
+        assert seen.normal is not None and true.normal is not None
+        both = ((seen.alpha >= 0.5) & (true.alpha >= 0.5))[..., 0]
+        return {
+            "novel_psnr": float(psnr(over_white(seen), over_white(true)).mean()),
+            "novel_ssim": float(ssim(over_white(seen), over_white(true)).mean()),
+            "normal_error_deg": normal_error_deg(seen.normal[both], true.normal[both]),
+        }
+
+    def shape(self, model: Mesh, truth: Mesh) -> dict[str, float]:
+        """Volumes and surfaces, as they are seen from outside."""
+        reach = MARGIN * float(max(model.vertices.abs().max(), truth.vertices.abs().max()))
+        maps = [depths(mesh, reach, self.directions) for mesh in (model, truth)]
+        inside = [occupancy(each, reach, self.resolution) for each in maps]
+        points = [
+            surface_points(mesh, each, self.points, self.seed)
+            for mesh, each in zip((model, truth), maps, strict=True)
+        ]
+        return {"volume_iou": volume_iou(*inside), "chamfer": chamfer(*points)}
+
+
+def between(camera: Camera, count: int) -> Camera:
+    """`count` cameras at equal azimuths and the same height, `camera` in the middle of two of them."""
+    azimuth, elevation, distance = (value.expand(count) for value in spherical(camera))
+    turn = 2 * math.pi / count * (torch.arange(count) + 0.5)
+    return orbit(
+        azimuth=azimuth + turn,
+        elevation=elevation,
+        distance=distance,
+        fov_y=camera.fov_y.expand(count),
+        height=camera.height,
+        width=camera.width,
+    )

@@ -31,12 +31,12 @@ def task(config: DictConfig) -> None:
     except MISTAKES as error:
         if runtime.mode == RunMode.MULTIRUN:
             raise
-        stop(error, overrides)
+        stop(error)
 
 
-def stop(error: Exception, overrides: list[str]) -> None:
+def stop(error: Exception) -> None:
     """One clear line."""
-    print(f"error: {said(error, overrides, CONFIGS)}", file=sys.stderr)
+    print(f"error: {said(error, sys.argv[1:], CONFIGS)}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     try:
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(task)()
     except MISTAKES as error:
-        stop(error, sys.argv[1:])
+        stop(error)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

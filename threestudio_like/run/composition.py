@@ -9,7 +9,7 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -41,15 +41,32 @@ def unread(config: DictConfig) -> None:
 def build(node: Mapping[str, Any], key: str) -> Any:
     """Instantiate one part; a ValueError of its constructor becomes one line that names the full key."""
     try:
-        return hydra.utils.instantiate(dict(node), _convert_="all")
+        return hydra.utils.instantiate(literal(node), _convert_="all")
     except InstantiationException as error:
         raise explained(error, node, key) from error
+
+
+def literal(tree: Any) -> Any:
+    """A resolved tree in which `${` is only two characters of somebody's prompt: Hydra would resolve it again."""
+    if isinstance(tree, Mapping):
+        return {name: literal(value) for name, value in tree.items()}
+    if isinstance(tree, list):
+        return [literal(value) for value in tree]
+    if isinstance(tree, str) and "${" in tree:
+        return {"_target_": f"{__name__}.glued", "pieces": re.split(r"(?<=\$)(?=\{)", tree)}
+    return tree
+
+
+def glued(*, pieces: list[str]) -> str:
+    """What `literal` took apart."""
+    return "".join(pieces)
 
 
 def explained(error: InstantiationException, node: Mapping[str, Any], key: str) -> BaseException:
     """Whose mistake it is: the user's, as a UserError; or ours, as it was raised."""
     cause = error.__cause__
-    if cause is not None and not isinstance(cause, (ValueError, FileNotFoundError)):
+    mine = isinstance(cause, (ValueError, FileNotFoundError)) or type(cause).__name__ == "MisconfigurationException"
+    if cause is not None and not mine:
         return cause
     inner = re.search(r"full_key: (\S+)", str(error))
     for name in inner[1].split(".") if inner else []:
@@ -62,48 +79,56 @@ def explained(error: InstantiationException, node: Mapping[str, Any], key: str) 
     return UserError(f"{where}.{text}" if begins and begins[1] in node else f"{where}: {text}")
 
 
-def said(error: Exception, overrides: list[str], configs: Path) -> str:
+def said(error: Exception, arguments: list[str], configs: Path) -> str:
     """A mistake that Hydra or OmegaConf found, in one line, with the nearest name where there is one."""
-    lines = str(error).splitlines()
+    if isinstance(error, OverrideParseException):
+        return f"cannot read {error.override!r}; write key=value"
+    lines = str(error).splitlines() or [type(error).__name__]
     full_key = next((line.split(":", 1)[1].strip() for line in lines if line.strip().startswith("full_key:")), "")
     if missing := re.search(r"Could not find '([^']+)'", str(error)):
-        options = {str(f.relative_to(configs).with_suffix("")) for f in configs.rglob("*.yaml")}
-        return f"{one_line(lines[0])}{hint(missing[1], siblings(missing[1], options))}"
+        return f"{one_line(lines[0])}{hint(missing[1], siblings(missing[1], [configs, *more_configs(arguments)]))}"
     if unknown := re.search(r"Could not override '([^']+)'", str(error)):
-        return f"{unknown[1]}: no such key{near_override(unknown[1], overrides)}"
+        return f"{unknown[1]}: no such key{near_override(unknown[1], arguments, configs)}"
     if isinstance(error, OmegaConfBaseException) and full_key:
         return f"{full_key}: {one_line(lines[0])}"
     return one_line(str(error).split("\nSee https://")[0])
 
 
-def siblings(option: str, options: set[str]) -> list[str]:
-    """The options of the same group."""
-    group = option.split("/")[0]
-    return [other for other in options if other.startswith(group + "/")]
+def siblings(option: str, folders: list[Path]) -> list[str]:
+    """All options of the same group."""
+    found = {str(file.relative_to(folder).with_suffix("")) for folder in folders for file in folder.rglob("*.yaml")}
+    return [other for other in found if other.startswith(option.split("/")[0] + "/")]
 
 
-def near_override(key: str, overrides: list[str]) -> str:
+def more_configs(arguments: list[str]) -> list[Path]:
+    """Folders that the command line adds with --config-dir."""
+    text = "\0".join(arguments)
+    return [Path(folder) for folder in re.findall(r"(?:^|\0)(?:--config-dir|-cd)[=\0]([^\0]+)", text)]
+
+
+def near_override(key: str, arguments: list[str], configs: Path) -> str:
     """Compose again without the override that failed, and look what is near it there."""
-    if "@" in key or not GlobalHydra.instance().is_initialized():
-        return ""
-    others = [o for o in overrides if o.lstrip("+~").split("=")[0] != key]
+    others = [a for a in arguments if "=" in a and a.lstrip("+~").split("=")[0] != key and not a.startswith("-")]
+    paths = ", ".join(f"file://{folder.resolve()}" for folder in more_configs(arguments))
+    GlobalHydra.instance().clear()
     try:
-        node: Any = hydra.compose("config", overrides=others)
+        with hydra.initialize_config_dir(str(configs), version_base="1.3"):
+            node: Any = hydra.compose("config", overrides=[*others, f"hydra.searchpath=[{paths}]"])
     except (HydraException, OmegaConfBaseException):
         return ""
-    for name in key.split("."):
+    for name in key.split("@")[-1].split("."):
         if not isinstance(node, DictConfig) or name not in node:
-            break
+            return hint(name, map(str, node)) if isinstance(node, DictConfig) else ""
         node = node._get_node(name)
-    return hint(name, map(str, node)) if isinstance(node, DictConfig) else ""
+    return ""
 
 
 def saved(folder: Path, overrides: list[str]) -> dict[str, Any]:
     """The configuration that a run began with; what the command line gives beside it is refused."""
     file = folder / "config.yaml"
     if not file.exists():
-        near = [str(f.parent) for f in folder.parent.glob("*/config.yaml")] if folder.parent.exists() else []
-        raise UserError(f"resume: no run in {folder}{hint(str(folder), near)}")
+        near = [f.parent.name for f in folder.parent.glob("*/config.yaml")]
+        raise UserError(f"resume: no run in {folder}{hint(folder.name, near)}")
     for override in overrides:
         name = override.lstrip("+~").split("=")[0]
         if name not in KEPT_OPEN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,10 +33,15 @@ def joined(*keys: str) -> str:
 
 
 def raised_here(error: BaseException) -> bool:
-    """Whether our own code raised it: there a ValueError means a user's mistake, elsewhere a bug of ours."""
+    """Whether the house's code or a user's own part raised it: there a ValueError means a user's mistake."""
     frames = list(traceback.walk_tb(error.__traceback__))
-    module = frames[-1][0].f_globals.get("__name__", "") if frames else ""
-    return module.split(".")[0] in ("threestudio_like", "systems")
+    if not frames:
+        return False
+    names = frames[-1][0].f_globals
+    if names.get("__name__", "").split(".")[0] in ("threestudio_like", "systems"):
+        return True
+    libraries = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), sysconfig.get_path("stdlib"))
+    return not str(names.get("__file__") or libraries[0]).startswith(libraries)
 
 
 @contextmanager

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import hydra
 import safetensors.torch
 from omegaconf import OmegaConf
 
+from threestudio_like.run.composition import build
 from threestudio_like.run.folder import replaced, write
 from threestudio_like.scene import Scene
 
@@ -27,7 +27,8 @@ def save(scene: Scene, parts: Mapping[str, Any], folder: Path) -> None:
 def load(folder: Path) -> Scene:
     """The same scene, built from its parts and filled with its numbers; every name must match."""
     parts = OmegaConf.to_container(OmegaConf.load(folder / PARTS))
-    scene = hydra.utils.instantiate(parts, _convert_="all")
+    assert isinstance(parts, dict)
+    scene = build({str(name): part for name, part in parts.items()}, f"{folder}/{PARTS}")
     scene.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS), strict=True)
     return scene
 

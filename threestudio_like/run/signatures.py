@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import pkgutil
 import types
 import typing
@@ -14,6 +15,7 @@ from threestudio_like.run.errors import UserError, hint, joined
 
 HYDRA_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 MISSING = "???"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def check(tree: Any, key: str) -> None:
@@ -83,12 +85,18 @@ def check_type(value: Any, annotation: Any, key: str) -> None:
     """Raise if a YAML value cannot be what the annotation says."""
     if fits(value, annotation):
         return
-    got = f"a {located(value['_target_'], key).__name__}" if is_part(value) else repr(value)
+    got = f"a {located(value['_target_'], key).__name__}" if is_part(value) else json.dumps(value, default=repr)
     if isinstance(value, str) and is_class(annotation):
-        group = annotation.__module__.split(".")[1] if annotation.__module__.startswith("threestudio_like.") else "GROUP"
-        swap = f"; to swap a part write {group}@{key}={value}"
+        swap = f"; to swap a part write {group_of(key)}@{key}={value}"
         raise UserError(f"{key}: expected a part ({annotation.__name__}), got {got}{swap}")
     raise UserError(f"{key}: expected {title_of(annotation)}, got {got}")
+
+
+def group_of(key: str) -> str:
+    """The configuration group that fills a slot of this name, where the name tells."""
+    slot = key.rpartition(".")[2]
+    groups = [folder.name for folder in CONFIGS.iterdir() if folder.is_dir()]
+    return next((group for group in groups if group in (slot, slot + "s")), "GROUP")
 
 
 def title_of(annotation: Any) -> str:

@@ -69,7 +69,9 @@ class Zero123Training(Denoise):
         assert batch.reference is not None
         given = prior.decode(prior.encode(batch.reference.rgba))
         rows = [given[..., :3], *super().lines(batch)]
-        return rows if prior.lift is None else [*rows, prior.decode(prior.regressed(self.told(prior, batch)))[..., :3]]
+        if prior.lift is not None:
+            rows.append(prior.decode(prior.regressed(self.told(prior, batch)))[..., :3])
+        return rows
 
 
 def compared(guess: Float[Tensor, "B H W 4"], truth: Float[Tensor, "B H W 4"]) -> dict[str, float]:

@@ -53,6 +53,8 @@ class Pixels(Prior):
         raise NotImplementedError
 
 
-def without(part: Float[Tensor, "B ..."], null: Tensor, dropped: Bool[Tensor, " B"]) -> Float[Tensor, "B ..."]:
+def without(
+    part: Float[Tensor, "B ..."], null: Tensor, dropped: Bool[Tensor, " B"]
+) -> Float[Tensor, "B ..."]:
     """`part`, with `null` in the rows that are dropped."""
     return torch.where(dropped.view(-1, *[1] * (part.ndim - 1)), null.to(part.dtype), part)

@@ -38,7 +38,9 @@ class Pose(nn.Module):
 
     def __init__(self, *, hidden: int, out_channels: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(NUM_NUMBERS, hidden), nn.SiLU(), nn.Linear(hidden, out_channels))
+        self.layers = nn.Sequential(
+            nn.Linear(NUM_NUMBERS, hidden), nn.SiLU(), nn.Linear(hidden, out_channels)
+        )
 
     def forward(self, source: Camera, target: Camera) -> Float[Tensor, "B D"]:
         """Of each target, from its source (or from the one source)."""

@@ -1,7 +1,7 @@
 """A small text encoder without a vocabulary: words are sums of hashed pieces, so every word has an embedding.
 
-A word's pieces are itself and its character trigrams, with marks at its ends (fastText, Bojanowski et al. 2017);
-a piece's bucket is its CRC-32. One transformer layer mixes the words of a prompt.
+A word's pieces are itself and its character trigrams, with marks at its ends (fastText, Bojanowski et al.
+2017); a piece's bucket is its CRC-32. One transformer layer mixes the words of a prompt.
 """
 
 from __future__ import annotations
@@ -67,10 +67,13 @@ def pieces_of(word: str, buckets: int) -> tuple[int, ...]:
 def view_words(camera: Camera) -> list[str]:
     """Where each camera stands, in words (DreamFusion, section 3.2); azimuth 0 is the front."""
     azimuth, elevation, _ = spherical(camera)
-    return [
-        "overhead view" if high > OVERHEAD
-        else "front view" if abs(turn) <= FRONT
-        else "back view" if abs(turn) >= math.pi - FRONT
-        else "side view"
-        for turn, high in zip(azimuth.tolist(), elevation.tolist(), strict=True)
-    ]
+    return [view_word(*angles) for angles in zip(azimuth.tolist(), elevation.tolist(), strict=True)]
+
+
+def view_word(azimuth: float, elevation: float) -> str:
+    """Of one camera; radians."""
+    if elevation > OVERHEAD:
+        return "overhead view"
+    if abs(azimuth) <= FRONT:
+        return "front view"
+    return "back view" if abs(azimuth) >= math.pi - FRONT else "side view"

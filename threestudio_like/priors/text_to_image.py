@@ -6,6 +6,7 @@ The prompt and words for the view ("a cup, side view") become tokens for cross-a
 from __future__ import annotations
 
 from jaxtyping import Float
+from torch import Tensor
 
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.pixels import Pixels, without
@@ -41,8 +42,8 @@ class TextToImage(Pixels):
 
     def condition(self, prompts: list[str], camera: Camera, reference: View | None) -> Condition:
         """Tokens of the prompts with their view words; the reference is not used."""
-        views = view_words(camera)
-        return Condition(tokens=self.text([f"{prompt}, {view}" for prompt, view in zip(prompts, views, strict=True)]))
+        seen = zip(prompts, view_words(camera), strict=True)
+        return Condition(tokens=self.text([f"{prompt}, {view}" for prompt, view in seen]))
 
     def null(self, condition: Condition) -> Condition:
         """The empty prompt, with no view either."""

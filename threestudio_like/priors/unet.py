@@ -1,4 +1,4 @@
-"""The small denoiser: a diffusers U-Net behind a pixel-unshuffle, with a convolution at full resolution after it.
+"""The small denoiser: a diffusers U-Net on blocks of pixels, and convolutions on whole pixels after it.
 
 The U-Net works on 2x2 blocks of pixels; alone it would leave their grid in the picture, so the last two
 convolutions see whole pixels, and x_t itself.
@@ -66,7 +66,7 @@ class Denoiser(nn.Module):
                 up_block_types=(*["CrossAttnUpBlock2D"] * deep, "UpBlock2D"),
             )
         for module in self.unet.modules():
-            if isinstance(module, Attention):  # few places: plain attention trains faster here than the fused one
+            if isinstance(module, Attention):  # few places: the plain form trains faster than the fused one
                 module.set_processor(AttnProcessor())
         self.tail = nn.Sequential(
             nn.Conv2d(tail_channels + channels, 2 * tail_channels, 3, padding=1),

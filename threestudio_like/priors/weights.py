@@ -37,15 +37,17 @@ def load(module: nn.Module, weights: str) -> None:
     except (SafetensorError, OSError) as error:
         raise ValueError(f"weights: {path} is not a safetensors file: {error}") from error
     own = module.state_dict()
-    foreign = sorted(set(own) ^ set(state)) or [name for name in own if own[name].shape != state[name].shape]
+    foreign = sorted(set(own) ^ set(state)) or [n for n in own if own[n].shape != state[n].shape]
     if foreign:
-        raise ValueError(f"weights: {path} is not of a {type(module).__name__} of this size: see {foreign[0]!r}")
+        name = type(module).__name__
+        raise ValueError(f"weights: {path} is not of a {name} of this size: see {foreign[0]!r}")
     module.load_state_dict(state)
 
 
 def save(module: nn.Module, path: Path, card: Mapping[str, Any]) -> None:
     """Write path.safetensors (float16) and path.json; each file is whole or absent."""
-    state = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in module.state_dict().items()}
+    tensors = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
+    state = {name: tensor.to(torch.float16).contiguous() for name, tensor in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
     save_file(state, partial)

@@ -48,7 +48,8 @@ class Zero123(Pixels):
         self.lift = lift
         told = self.picture_channels + (0 if lift is None else lift.out_channels)
         if denoiser.image_channels != told:
-            raise ValueError(f"denoiser.image_channels: must be {told}, picture and lift; not {denoiser.image_channels}")
+            given = denoiser.image_channels
+            raise ValueError(f"denoiser.image_channels: must be {told}, of picture and lift, not {given}")
         if weights is not None:
             load(self, weights)
 

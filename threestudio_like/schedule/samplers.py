@@ -1,4 +1,4 @@
-"""Samplers of a variance-preserving chain: DDIM (Song et al. 2021, eq. 12) and ancestral (Ho et al. 2020, alg. 2).
+"""Samplers of a variance-preserving chain: DDIM (Song et al. 2021, eq. 12), ancestral (Ho et al. 2020).
 
 They take eps as a function (x_t, t) -> eps, so guidance, oracles and networks are all the same to them.
 Both start at any t: from pure noise at T - 1, or from a picture noised to a lower one.
@@ -40,8 +40,7 @@ def ddim(
         t = full(level, x_t)
         noise, x0 = split(eps(x_t, t), x_t, t, schedule, clip)
         alpha_bar = schedule.alpha_bar[level].to(x_t.dtype)
-        # after the last level comes the first alpha_bar of the chain, not 1 (set_alpha_to_one=False)
-        before = schedule.alpha_bar[0 if following is None else following].to(x_t.dtype)
+        before = alpha_bar.new_ones(()) if following is None else schedule.alpha_bar[following].to(x_t.dtype)
         sigma = eta * ((1 - before) / (1 - alpha_bar) * (1 - alpha_bar / before)).clamp(min=0).sqrt()
         x_t = before.sqrt() * x0 + (1 - before - sigma**2).clamp(min=0).sqrt() * noise
         if eta > 0 and following is not None:
@@ -58,7 +57,7 @@ def ancestral(
     variance: Literal["small", "large"],
     clip: Bounds,
 ) -> Float[Tensor, "B ..."]:
-    """Sample q(x_before | x_t, x_0) from level to level; `small` is the posterior's variance, `large` is beta."""
+    """Sample q(x_before | x_t, x_0) level by level; `small` is the posterior's variance, `large` is beta."""
     for level, following in zip(levels, [*levels[1:], None], strict=True):
         t = full(level, x_t)
         x0 = split(eps(x_t, t), x_t, t, schedule, clip)[1]

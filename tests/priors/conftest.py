@@ -1,0 +1,105 @@
+"""Untrained priors of the smallest size, and random views to tell them about."""
+
+import math
+
+import pytest
+import torch
+
+from threestudio_like.ops.camera import orbit
+from threestudio_like.priors.lift import Lift
+from threestudio_like.priors.pose import Pose
+from threestudio_like.priors.text import Text
+from threestudio_like.priors.text_to_image import TextToImage
+from threestudio_like.priors.unet import Denoiser
+from threestudio_like.priors.zero123 import Zero123
+from threestudio_like.records import View
+from threestudio_like.schedule.vp import VP, cosine
+
+
+def denoiser(image_channels: int, token_channels: int | None) -> Denoiser:
+    return Denoiser(
+        channels=4,
+        image_channels=image_channels,
+        token_channels=token_channels,
+        widths=[16, 16],
+        blocks=1,
+        head_channels=8,
+        groups=8,
+        tail_channels=4,
+    )
+
+
+def lift() -> Lift:
+    return Lift(
+        channels=4,
+        radius=0.8,
+        width=8,
+        groups=4,
+        features=4,
+        depths=4,
+        samples=4,
+        hidden=8,
+        out_channels=8,
+        vector_channels=64,
+    )
+
+
+@pytest.fixture
+def small_denoiser():
+    torch.manual_seed(0)
+    return denoiser
+
+
+@pytest.fixture
+def zero123():
+    """Makes one; `lifted` says whether with geometry."""
+
+    def make(lifted: bool = True, weights: str | None = None) -> Zero123:
+        torch.manual_seed(0)
+        return Zero123(
+            schedule=VP(betas=cosine(100, 0.008)),
+            size=16,
+            denoiser=denoiser(16 + 8 * lifted, None),
+            pose=Pose(hidden=8, out_channels=64),
+            lift=lift() if lifted else None,
+            dropout=0.05,
+            weights=weights,
+        ).eval()
+
+    return make
+
+
+@pytest.fixture
+def text_to_image():
+    """Makes one."""
+
+    def make(weights: str | None = None) -> TextToImage:
+        torch.manual_seed(0)
+        return TextToImage(
+            schedule=VP(betas=cosine(100, 0.008)),
+            size=16,
+            denoiser=denoiser(0, 12),
+            text=Text(buckets=64, channels=12, length=4, heads=2),
+            dropout=0.1,
+            weights=weights,
+        ).eval()
+
+    return make
+
+
+@pytest.fixture
+def views():
+    """Makes random pictures with random cameras."""
+
+    def make(count: int) -> View:
+        camera = orbit(
+            azimuth=6 * torch.rand(count),
+            elevation=torch.rand(count),
+            distance=1.4 + 0.5 * torch.rand(count),
+            fov_y=torch.full((count,), math.radians(49.134)),
+            height=32,
+            width=32,
+        )
+        return View(camera, torch.rand(count, 32, 32, 3), torch.rand(count, 32, 32, 1))
+
+    return make

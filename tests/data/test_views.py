@@ -8,13 +8,11 @@ import pytest
 import torch
 
 from threestudio_like.data import album as albums
-from threestudio_like.data.album import Cameras, Variety, camera, poses, stretched
+from threestudio_like.data.album import Cameras, Variety
 from threestudio_like.data.draw import Light, draw
 from threestudio_like.data.objects import Object, held_out, normalized
 from threestudio_like.data.shapes import Shapes, mesh, shape
 from threestudio_like.data.views import Augmentation, Views, color_matrices
-from threestudio_like.metrics.image import mask_iou
-from threestudio_like.ops.camera import spherical
 from threestudio_like.records import Camera, Example, Mesh
 
 CAMERAS = Cameras(fov_y=49.134, distance=[1.4, 1.9], elevation=[-10.0, 60.0], size=32)
@@ -151,27 +149,3 @@ def test_colour_matrices_keep_grey_up_to_the_gains_and_zero_changes_nothing():
     assert torch.all(gains > 0.4) and torch.all(gains < 2.5)
     assert float(gains.log().mean().abs()) < 0.05
     assert float((matrices - torch.eye(3)).abs().mean()) > 0.02
-
-
-def test_random_poses_fill_their_ranges():
-    sample = poses(np.random.default_rng(0), 4000, CAMERAS)
-    azimuth, elevation, distance = spherical(camera(sample, CAMERAS))
-    assert torch.allclose(torch.stack([azimuth, elevation, distance], -1), sample, atol=1e-3)
-    assert elevation.rad2deg().min() > -10.01 and elevation.rad2deg().max() < 60.01
-    assert distance.min() >= 1.399 and distance.max() <= 1.901
-    upper = (torch.sin(elevation) > (np.sin(np.radians(60)) + np.sin(np.radians(-10))) / 2).float().mean()
-    assert float(upper) == pytest.approx(0.5, abs=0.03)
-    assert float(azimuth.mean().abs()) < 0.1
-
-
-def test_stretched_meshes_keep_their_longest_side_and_differ():
-    figure = mesh(shape(0, 1))
-    rng = np.random.default_rng(0)
-    one, other = stretched(figure, rng, 1.3), stretched(figure, rng, 1.3)
-    for made in (one, other):
-        extent = made.vertices.amax(0) - made.vertices.amin(0)
-        assert float(extent.max()) == pytest.approx(1.0, abs=1e-5)
-        assert torch.allclose(made.vertices.amax(0), -made.vertices.amin(0), atol=1e-5)
-    place = camera(torch.tensor([[0.5, 0.3, 1.6]]), CAMERAS)
-    overlap = mask_iou(draw(one, place, LIGHT).alpha, draw(other, place, LIGHT).alpha)
-    assert float(overlap) < 0.99

@@ -59,7 +59,8 @@ def poses(rng: np.random.Generator, count: int, cameras: Cameras) -> Float[Tenso
     low, high = np.sin(np.radians(cameras.elevation))
     azimuth = rng.uniform(-math.pi, math.pi, count)
     elevation = np.arcsin(rng.uniform(low, high, count))
-    distance = rng.uniform(*cameras.distance, count)
+    nearest, furthest = cameras.distance
+    distance = rng.uniform(nearest, furthest, count)
     return torch.from_numpy(np.stack([azimuth, elevation, distance], axis=-1).astype(np.float32))
 
 

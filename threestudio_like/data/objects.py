@@ -158,7 +158,7 @@ def store(file: Path, objects: list[Object]) -> None:
         ),
     }
     with cache.replacing(file) as handle:
-        np.savez(handle, **arrays)
+        np.savez(handle, **arrays)  # type: ignore[arg-type]
 
 
 def restore(file: Path) -> list[Object]:

@@ -116,13 +116,13 @@ class Views(LightningDataModule):
                 f"no object to train on: all {len(kept)} are held out by name; add or rename some"
             )
         log.info("%d objects to train on, %d held out by name", len(seen), len(kept))
-        made = {"folder": folder, "source": self.source.fingerprint()}
-        training = album(seen, self.cameras, self.variety, self.light, **made)
+        source = self.source.fingerprint()
+        training = album(seen, self.cameras, self.variety, self.light, folder=folder, source=source)
         if not kept:
             log.warning("no object is held out (one name in ten is, by chance): there will be no validation")
             return training, None
         plain = Variety(variants=1, views=VALIDATION_VIEWS, stretch=1.0, seed=self.variety.seed)
-        return training, album(kept, self.cameras, plain, self.light, **made)
+        return training, album(kept, self.cameras, plain, self.light, folder=folder, source=source)
 
     def _example(
         self, rng: np.random.Generator, step: int, book: Album, count: int, augmentation: Augmentation

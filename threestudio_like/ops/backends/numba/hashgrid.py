@@ -7,6 +7,7 @@ write one row and every sum has one order.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,9 @@ from torch import Tensor
 from threestudio_like.ops import hashgrid as op
 from threestudio_like.ops.backends.numba.kernels import kernel, run
 
-BLOCK = 8192  # points that go through all levels before the next block: their features stay in cache
+BLOCK = (
+    65536  # points that go through a level before the next: enough to pay for bringing its table into cache
+)
 PRIME_Y = np.uint32(op.PRIMES[1])
 PRIME_Z = np.uint32(op.PRIMES[2])
 ZERO = np.float32(0)
@@ -78,9 +81,9 @@ def _gather(points, first, last, rows, resolution, dense, out, column, lanes):
 
 
 @kernel
-def _forward(task, step, points, table, resolutions, lanes, out):
-    for start in range(task * BLOCK, len(points), step * BLOCK):
-        first, last = np.uint64(start), np.uint64(min(start + BLOCK, len(points)))
+def _forward(task, step, block, points, table, resolutions, lanes, out):
+    for start in range(task * block, len(points), step * block):
+        first, last = np.uint64(start), np.uint64(min(start + block, len(points)))
         for level in range(len(table)):
             resolution, column = resolutions[level], np.uint64(level * len(lanes))
             if (resolution + 1) ** 3 <= table.shape[1]:
@@ -151,9 +154,9 @@ def _backward_table(task, step, points, grad, resolutions, lanes, table_grad):
 
 
 @kernel
-def _backward_points(task, step, points, table, grad, resolutions, lanes, points_grad):
-    for start in range(task * BLOCK, len(points), step * BLOCK):
-        first, last = np.uint64(start), np.uint64(min(start + BLOCK, len(points)))
+def _backward_points(task, step, block, points, table, grad, resolutions, lanes, points_grad):
+    for start in range(task * block, len(points), step * block):
+        first, last = np.uint64(start), np.uint64(min(start + block, len(points)))
         for level in range(len(table)):
             resolution, column = resolutions[level], np.uint64(level * len(lanes))
             if (resolution + 1) ** 3 <= table.shape[1]:
@@ -173,7 +176,8 @@ class _HashGrid(torch.autograd.Function):
         ctx.resolutions = resolutions
         out = points.new_empty(len(points), table.shape[0] * table.shape[2])
         lanes = (0,) * table.shape[2]  # its length is a constant to the compiler
-        run(_forward, _num_blocks(points), *_arrays(points, table), np.array(resolutions), lanes, out.numpy())
+        grids = np.array(resolutions), lanes
+        run(_forward, *_blocks(len(points)), *_arrays(points, table), *grids, out.numpy())
         return out
 
     @staticmethod
@@ -194,12 +198,15 @@ class _HashGrid(torch.autograd.Function):
         if needs_points:
             points_grad = torch.zeros_like(points, memory_format=torch.contiguous_format)
             arrays = _arrays(points, table, grad)
-            run(_backward_points, _num_blocks(points), *arrays, *grids, points_grad.numpy())
+            run(_backward_points, *_blocks(len(points)), *arrays, *grids, points_grad.numpy())
         return points_grad, table_grad, None
 
 
-def _num_blocks(points: Tensor) -> int:
-    return max(1, -(-len(points) // BLOCK))
+def _blocks(num_points: int) -> tuple[int, int]:
+    """How many equal blocks, as many for each thread, and of how many points."""
+    threads = torch.get_num_threads()
+    count = threads * max(1, math.ceil(num_points / (threads * BLOCK)))
+    return count, max(1, math.ceil(num_points / count))
 
 
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:

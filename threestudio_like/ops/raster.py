@@ -171,8 +171,8 @@ def _outlines(
     for _ in range(MAX_FACES):
         view, near, far, face, entry, end = borders
         sides = torch.stack([faces[face].roll(-1, 1), faces[face].roll(-2, 1)], dim=-1)
-        pixels = [v[:, None].expand(-1, 3, 2) for v in (near, far)]
-        distances = _distances(positions[view[:, None, None], sides].double(), *pixels, size)
+        here, there = (v[:, None].expand(-1, 3, 2) for v in (near, far))
+        distances = _distances(positions[view[:, None, None], sides].double(), here, there, size)
         others = torch.arange(3, device=face.device) != entry[:, None]
         distance, side = distances.where((distances <= 1) & others, -1.0).max(dim=1)
         k, mate = torch.arange(len(face), device=face.device), mates[face, side]

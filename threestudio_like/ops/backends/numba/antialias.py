@@ -225,9 +225,9 @@ class _Antialias(torch.autograd.Function):
         pixels = (num_views, height * width, channels)
         gradient = gradients[0].contiguous()
         image_gradient, total = gradient.clone(), torch.zeros(positions.shape, dtype=torch.float64)
-        image, gradient, to = (v.detach().view(pixels).numpy() for v in (image, gradient, image_gradient))
+        colours, given, taken = (v.detach().view(pixels).numpy() for v in (image, gradient, image_gradient))
         lists = (outlines.numpy(), distances.numpy(), positions.detach().numpy())
-        _backward(image, *lists, gradient, width, to, total.numpy())
+        _backward(colours, *lists, given, width, taken, total.numpy())
         return image_gradient, None, None, total.to(positions.dtype), None
 
 

@@ -9,7 +9,7 @@ from threestudio_like.background.solid import Solid
 from threestudio_like.fields.hashgrid import HashGrid
 from threestudio_like.geometry.sdf import SDF
 from threestudio_like.material.plain import Plain
-from threestudio_like.ops.camera import orbit, rays
+from threestudio_like.ops.camera import orbit, rays, resized
 from threestudio_like.renderer.neus import NeuS
 from threestudio_like.scene import Scene
 
@@ -161,3 +161,22 @@ def test_facing_anneals_from_half_to_full():
     neus, cosine = renderer(cos_anneal_end=10), torch.tensor([-1.0, 0.0, 1.0])
     torch.testing.assert_close(neus.facing(cosine, 0), torch.tensor([-1.0, -0.5, 0.0]))
     torch.testing.assert_close(neus.facing(cosine, 10), torch.tensor([-1.0, 0.0, 0.0]))
+
+
+def test_silhouettes_pull_the_field_to_another_sphere(scene, camera):
+    neus, camera = renderer(variance=0.3, min_weight=1e-3), resized(camera, 24, 24)
+    pixels = rays(camera)
+    origins = pixels.origins - torch.tensor([0.0, 0.06, 0.08])
+    nearest = torch.linalg.cross(origins, pixels.directions).norm(dim=-1, keepdim=True)
+    target = nearest < RADIUS + 0.05
+    parameters = [{"params": scene.geometry.encoding.parameters(), "lr": 0.01}]
+    parameters += [{"params": scene.geometry.distance.parameters(), "lr": 0.003}]
+    optimizer = torch.optim.Adam(parameters, betas=(0.9, 0.99))
+    overlaps = []
+    for step in range(40):
+        alpha = neus(scene, camera, step).alpha
+        overlaps.append(((alpha > 0.5) & target).sum() / ((alpha > 0.5) | target).sum())
+        optimizer.zero_grad()
+        (alpha - target.float()).square().mean().backward()
+        optimizer.step()
+    assert overlaps[0] < 0.78 and overlaps[-1] > 0.93

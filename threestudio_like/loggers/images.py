@@ -38,11 +38,11 @@ def save(pixels: UInt8[Tensor, "H W C"], path: Path) -> None:
     os.replace(partial, path)
 
 
-def row(pictures: Iterable[Float[Tensor, "H W C"]]) -> Float[Tensor, "H W3 C"]:
+def row(pictures: Iterable[Float[Tensor, "H _ C"]]) -> Float[Tensor, "H sum C"]:
     """Side by side."""
     return torch.cat(list(pictures), dim=1)
 
 
-def column(pictures: Iterable[Float[Tensor, "H W C"]]) -> Float[Tensor, "H3 W C"]:
+def column(pictures: Iterable[Float[Tensor, "_ W C"]]) -> Float[Tensor, "sum W C"]:
     """One above the other."""
     return torch.cat(list(pictures), dim=0)

@@ -1,0 +1,36 @@
+"""The fine stage: it begins where the coarse one ended, and its surface moves."""
+
+import torch
+
+OFF = ("guidance.image.prior.weights=null", "guidance.view.prior.weights=null")
+
+
+def test_it_begins_from_the_coarse_surface(built, ball, fitted):
+    coarse = built("coarse", *OFF, "scene.geometry.sphere_radius=0.33")
+    fine = built("fine", *OFF, "scene.geometry.resolution=24")
+    fine.begin_from(coarse.scene)
+    camera = ball(0).camera
+    coarse.eval()
+    with torch.no_grad():
+        volume, mesh = coarse.show(camera, 10**6), fine.show(camera, 0)
+    assert fitted.overlap(mesh.alpha, volume.alpha) > 0.95
+    inside = (mesh.alpha > 0.99) & (volume.alpha > 0.9)
+    assert (mesh.rgb - volume.rgb).abs()[inside.expand_as(mesh.rgb)].mean() < 0.06
+
+
+def test_normals_take_the_colours_place_when_shape_is_due(built, ball):
+    fine = built("fine", *OFF, "scene.geometry.resolution=12", "weights.shape=1.0")
+    losses = fine.compute(ball(0))
+    assert {"image", "shape", "view", "normal_consistency"} <= set(losses)
+    assert losses["image"].item() != losses["shape"].item()
+
+
+def test_the_silhouette_approaches_the_picture(built, ball, fitted):
+    faster = "optimization.learning_rates={scene.geometry:0.02}"
+    fine = built("fine", *OFF, "scene.geometry.resolution=16", "scene.geometry.sphere_radius=0.4", faster)
+    for name in ("image", "view"):
+        fine.weights[name] = lambda step: 0.0
+    camera, mask = ball(0).reference.camera, ball(0).reference.alpha
+    before = fitted.overlap(fine.show(camera, 0).alpha, mask)
+    fitted(fine, ball, 25)
+    assert before < 0.6 < 0.75 < fitted.overlap(fine.show(camera, 0).alpha, mask)

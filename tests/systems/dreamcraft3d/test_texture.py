@@ -1,0 +1,51 @@
+"""The texture stage: the geometry stays, the picture is met, and the cycle of learning and following turns."""
+
+import torch
+
+OFF = ("guidance.texture.prior.weights=null", "scene.geometry.resolution=12")
+
+
+def test_the_cycle_trains_dreambooth_first_then_distils(built, ball):
+    system = built("texture", *OFF)
+    assert set(system.compute(ball(0))) == {"dreambooth"}
+    assert len(system.guidance["texture"].pool.pictures) == 1
+    system.compute(ball(1))
+    assert len(system.guidance["texture"].pool.pictures) == 1  # not every step
+    system.compute(ball(5))
+    assert len(system.guidance["texture"].pool.pictures) == 2
+    assert set(system.compute(ball(20))) == {"rgb"}
+    assert set(system.compute(ball(21))) == {"texture", "lora"}
+    assert set(system.compute(ball(100))) == {"dreambooth"}
+
+
+def test_the_geometry_stays_while_the_colours_approach_the_pictures(built, ball, fitted):
+    system = built("texture", *OFF, "optimization.learning_rates={scene.geometry.feature:0.01}")
+    inside = ball(0).reference.alpha[..., 0] > 0
+    with torch.no_grad():
+        surface = system.scene.geometry.mesh().vertices.clone()
+        was = system.show(ball(0).reference.camera, 0).rgb[inside].mean(0)
+    fitted(system, lambda step: ball(20 + 2 * (step % 40)), 40)
+    with torch.no_grad():
+        now = system.show(ball(0).reference.camera, 0).rgb[inside].mean(0)
+    assert torch.equal(surface, system.scene.geometry.mesh().vertices)
+    assert now[0] > was[0] + 0.03 and now[1] < was[1] - 0.03  # redder, less green
+
+
+def test_distillation_moves_colours_only(built, ball):
+    system = built("texture", *OFF)
+    system.compute(ball(0))["dreambooth"].backward()
+    table = system.scene.geometry.encoding.table
+    assert table.grad is None  # what the networks learn does not move the scene
+    losses = system.compute(ball(21))
+    losses["texture"].backward()
+    assert table.grad.abs().max() > 0 and system.scene.geometry.distance.grad is None
+
+
+def test_both_networks_and_the_pool_are_saved_and_come_back(built, ball):
+    system, other = built("texture", *OFF), built("texture", *OFF)
+    system.compute(ball(0))
+    other.load_state_dict(system.state_dict())
+    ours, theirs = system.guidance["texture"], other.guidance["texture"]
+    assert torch.equal(ours.pool.pictures[0].x, theirs.pool.pictures[0].x)
+    names = system.state_dict().keys()
+    assert any("learner" in name for name in names) and any("dreambooth" in name for name in names)

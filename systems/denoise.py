@@ -67,7 +67,7 @@ class Denoise(System):
     ) -> None:
         super().__init__(seed=seed, weights=weights, optimization=optimization, draw_every=draw_every)
         self.prior = prior
-        self.averaged = copy.deepcopy(prior).requires_grad_(False).eval()
+        self.averaged = copy.deepcopy(prior).requires_grad_(False)
         self.rules = training
         self.evaluation = evaluation
         self.scores: list[dict[str, float]] = []

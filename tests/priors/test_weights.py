@@ -1,12 +1,16 @@
 """Weights on disk: they come back, and what does not fit is said in one line."""
 
-import json
+from pathlib import Path
 
+import hydra
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
 from torch import nn
 
-from threestudio_like.priors.weights import card, find, load, save
+from threestudio_like.priors.weights import card, load, save
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def network(width: int = 3) -> nn.Module:
@@ -38,7 +42,12 @@ def test_foreign(tmp_path):
         load(network(), str(tmp_path / "junk"))
 
 
-def test_bundled_weights_have_cards():
-    for file in find("zero123").parent.glob("*.safetensors"):
-        written = json.loads(file.with_suffix(".json").read_text())
-        assert {"data", "steps", "metrics", "licence"} <= set(written), file
+@pytest.mark.parametrize("name", ["zero123", "text_to_image"])
+def test_bundled_weights_fit_their_yaml_and_have_cards(name):
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = hydra.compose(overrides=[f"+priors@prior={name}"])
+    untrained = hydra.utils.instantiate(config.prior, weights=None).state_dict()
+    trained = hydra.utils.instantiate(config.prior).state_dict()
+    assert all(not torch.equal(trained[key], untrained[key]) for key in trained if key.endswith("weight"))
+    assert {"data", "steps", "metrics", "licence"} <= set(card(name))

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialized
 from torch import nn
 
 
@@ -50,7 +51,7 @@ def save(module: nn.Module, path: Path, card: Mapping[str, Any]) -> None:
     state = {name: tensor.to(torch.float16).contiguous() for name, tensor in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
-    save_file(state, partial)
+    partial.write_bytes(serialized(state))
     os.replace(partial, path.with_suffix(".safetensors"))
     partial.write_text(json.dumps(dict(card), indent=2) + "\n")
     os.replace(partial, path.with_suffix(".json"))

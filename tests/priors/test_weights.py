@@ -47,7 +47,7 @@ def test_bundled_weights_fit_their_yaml_and_have_cards(name):
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = hydra.compose(overrides=[f"+priors@prior={name}"])
-    untrained = hydra.utils.instantiate(config.prior, weights=None).state_dict()
-    trained = hydra.utils.instantiate(config.prior).state_dict()
+    untrained = hydra.utils.instantiate(config.prior, weights=None, _convert_="all").state_dict()
+    trained = hydra.utils.instantiate(config.prior, _convert_="all").state_dict()
     assert all(not torch.equal(trained[key], untrained[key]) for key in trained if key.endswith("weight"))
     assert {"data", "steps", "metrics", "licence"} <= set(card(name))

@@ -71,7 +71,7 @@ def scored(folder, scale: float, source) -> dict[str, float]:
 def test_the_truth_itself(folder):
     found = scored(folder, 1.0, data(folder))
     assert found["volume_iou"] > 0.999 and found["mask_iou"] > 0.98
-    assert found["front_psnr"] > 45 and found["novel_psnr"] > 45 and found["novel_ssim"] > 0.999
+    assert found["front_psnr"] > 38 and found["novel_psnr"] > 45 and found["novel_ssim"] > 0.999
     assert found["normal_error_deg"] < 6  # facets against smooth normals
     assert found["chamfer"] < 0.02  # between samples of one surface
 

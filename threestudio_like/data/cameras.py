@@ -62,7 +62,9 @@ class Cameras:
         for name, bounds in ranges.items():
             if len(bounds) != 2 or bounds[0] > bounds[1]:
                 raise ValueError(f"cameras.{name}: expected [low, high], got {list(bounds)}")
-        self.azimuth, self.elevation, self.distance, self.fov_y = azimuth, elevation, distance, fov_y
+        (self.azimuth, self.elevation, self.distance, self.fov_y) = (
+            (float(low), float(high)) for low, high in ranges.values()
+        )
         self.uniform_share = uniform_share
         self.progressive_until = progressive_until
         self.resolution = resolution

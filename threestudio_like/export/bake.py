@@ -58,7 +58,7 @@ def baked(scene: Scene, mesh: Mesh, *, size: int, padding: int) -> Mesh:
 def colors(scene: Scene, points: Float[Tensor, "N 3"], normals: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
     """The material's colours in chunks, to bound the memory."""
     found = [
-        scene.material(scene.geometry.features(point), normal, -normal)
+        scene.material(scene.geometry.features(point), normal, -normal)  # type: ignore[operator]
         for point, normal in zip(points.split(CHUNK), normals.split(CHUNK), strict=True)
     ]
     return torch.cat(found) if found else points

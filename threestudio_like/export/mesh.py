@@ -7,7 +7,7 @@ rotation, so faces keep their winding. Only the base colour is known: the materi
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,7 +43,9 @@ def write_glb(path: Path, mesh: Mesh) -> None:
         name=path.stem, baseColorTexture=_image(mesh), roughnessFactor=1.0, metallicFactor=0.0
     )
     model = _model(split(mesh), material)
-    write(path, trimesh.Scene({path.stem: model}).export(file_type="glb", include_normals=True))
+    scene = trimesh.Scene()
+    scene.add_geometry(model, geom_name=path.stem)
+    write(path, as_bytes(scene.export(file_type="glb", include_normals=True)))
 
 
 def write_obj(path: Path, mesh: Mesh) -> None:
@@ -61,18 +63,18 @@ def write_ply(path: Path, mesh: Mesh) -> None:
     """Binary PLY of the vertices as they are, not split at seams; their colours are read from the texture."""
     colors = None
     if mesh.texture is not None and mesh.uv is not None and mesh.uv_faces is not None:
-        colors = torch.zeros_like(mesh.vertices)
-        colors[mesh.faces.reshape(-1)] = sample(mesh.texture, mesh.uv)[mesh.uv_faces.reshape(-1)]
-        colors = to_bytes(colors)
+        rgb = torch.zeros_like(mesh.vertices)
+        rgb[mesh.faces.reshape(-1)] = sample(mesh.texture, mesh.uv)[mesh.uv_faces.reshape(-1)]
+        colors = to_bytes(rgb)
     model = trimesh.Trimesh(
         mesh.vertices[:, TO_FILE].numpy(), mesh.faces.numpy(), vertex_colors=colors, process=False
     )
-    write(path, model.export(file_type="ply"))
+    write(path, as_bytes(model.export(file_type="ply")))
 
 
 def read_glb(path: Path) -> Mesh:
     """What `write_glb` wrote, in the house's axes, where it stands; seams stay split."""
-    model = trimesh.load_scene(path, process=False).to_geometry()
+    model = trimesh.load_scene(path, process=False).to_mesh()
     texture = np.asarray(model.visual.material.baseColorTexture.convert("RGB"), dtype=np.float32) / 255
     vertices = torch.from_numpy(np.array(model.vertices, dtype=np.float32))[:, TO_HOUSE]
     faces = torch.from_numpy(np.array(model.faces, dtype=np.int64))
@@ -88,6 +90,12 @@ def split(mesh: Mesh) -> Split:
     pairs, index = corners.unique(dim=0, return_inverse=True)
     normals = vertex_normals(mesh.vertices, mesh.faces)
     return Split(mesh.vertices[pairs[:, 0]], normals[pairs[:, 0]], mesh.uv[pairs[:, 1]], index.reshape(-1, 3))
+
+
+def as_bytes(content: dict[Any, Any] | bytes | str) -> bytes:
+    """trimesh's exporters of binary formats give bytes, whatever their signature says."""
+    assert isinstance(content, bytes)
+    return content
 
 
 def to_bytes(values: Float[Tensor, "*shape C"]) -> UInt8[np.ndarray, "*shape C"]:

@@ -65,7 +65,7 @@ class Model:
 
     def mesh(self, scene: Scene) -> Mesh:
         """The scene's surface with its baked texture."""
-        surface = scene.geometry.surface(self.resolution)
+        surface = scene.geometry.surface(self.resolution)  # type: ignore[operator]
         if len(surface.faces) == 0:
             raise ValueError("export: the scene has no surface; see the pictures of its last stage")
         flat = unwrapped(surface, size=self.texture, padding=self.padding, smoothing=self.smoothing)

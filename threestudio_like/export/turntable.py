@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import imageio.v2 as imageio
 import torch
@@ -45,10 +46,16 @@ def pictures(mesh: Mesh, camera: Camera) -> Iterator[tuple[Float[Tensor, "H W 3"
 def write_turntable(path: Path, mesh: Mesh, start: Camera, *, frames: int, side: int, fps: int) -> None:
     """An MP4 once around: the colours on the left, the shape as grey clay on the right."""
     # yuv420p, which every player knows, wants even sides; the encoder rounds up to them
-    options = {"fps": fps, "codec": "libx264", "quality": 8, "macro_block_size": 2, "pixelformat": "yuv420p"}
-    with replacing(path) as partial, imageio.get_writer(partial, format="FFMPEG", **options) as video:  # type: ignore[arg-type]
+    options: dict[str, Any] = {
+        "fps": fps,
+        "codec": "libx264",
+        "quality": 8,
+        "macro_block_size": 2,
+        "pixelformat": "yuv420p",
+    }
+    with replacing(path) as partial, imageio.get_writer(partial, format="FFMPEG", **options) as video:
         for pair in pictures(mesh, around(start, frames, side)):
-            video.append_data(to_bytes(torch.cat(pair, dim=1)))
+            video.append_data(to_bytes(torch.cat(pair, dim=1)))  # type: ignore[attr-defined]
 
 
 def write_preview(path: Path, mesh: Mesh, reference: View, *, views: int, side: int) -> None:

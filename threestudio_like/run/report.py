@@ -133,8 +133,9 @@ def source(config: Path) -> str:
 
 def _inputs(folder: Path) -> dict[str, Any]:
     config = folder / "config.yaml"
-    tree = OmegaConf.load(config) if config.exists() else {}
-    return {key: tree.get(key) for key in ("prompt", "image", "object")}  # type: ignore[union-attr]
+    tree = OmegaConf.to_container(OmegaConf.load(config)) if config.exists() else {}
+    assert isinstance(tree, dict)
+    return {key: tree.get(key) for key in ("prompt", "image", "object")}
 
 
 def _figure(path: Path, caption: str) -> str:

@@ -63,12 +63,20 @@ def located(path: Any, key: str) -> Callable[..., Any]:
     except ModuleNotFoundError as error:
         raise UserError(f"{joined(key, '_target_')}: no module {error.name!r} (for {path!r})") from error
     except AttributeError as error:
-        module, _, name = path.rpartition(".")
-        near = hint(name, [n for n in dir(pkgutil.resolve_name(module)) if not n.startswith("_")])
-        raise UserError(f"{joined(key, '_target_')}: no class {path!r}{near}") from error
+        raise UserError(f"{joined(key, '_target_')}: no class {path!r}{near(path)}") from error
     if not callable(target):
         raise UserError(f"{joined(key, '_target_')}: {path!r} is not a class or a function")
     return target
+
+
+def near(path: str) -> str:
+    """What is like the first name in the path that its module has not."""
+    known, _, name = path.rpartition(".")
+    try:
+        names = dir(pkgutil.resolve_name(known))
+    except AttributeError:
+        return near(known)
+    return hint(name, [other for other in names if not other.startswith("_")])
 
 
 def signature(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:

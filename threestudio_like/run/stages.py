@@ -156,7 +156,7 @@ def fit(trainer: Trainer, system: LightningModule, data: Any, path: Path) -> Non
     """To the last step, or to the first Ctrl-C."""
     kept, last = keeper(trainer), checkpoints.path(path)
     with kept.listening():
-        trainer.fit(system, datamodule=data, ckpt_path=str(last) if last.exists() else None)
+        trainer.fit(system, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
     if kept.interrupted:
         raise KeyboardInterrupt
 

@@ -1,0 +1,60 @@
+"""What Hydra and OmegaConf say, in our words; what a constructor says, under its full key."""
+
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from threestudio_like.run.composition import build, leaves, resolved
+from threestudio_like.run.errors import UserError
+
+
+class Part:
+    def __init__(self, *, size: int, inner: Any = None) -> None:
+        if size == 0:
+            raise ValueError("size: expected at least 1.\n  got 0")
+        if size == 1:
+            raise ValueError("one is not enough")
+        if size == 2:
+            raise TypeError("a bug")
+
+
+def part(size: int, **inner: Any) -> dict[str, Any]:
+    return {"_target_": f"{Part.__module__}.Part", "size": size, **inner}
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+    import types
+
+    module = types.ModuleType("parts_of_this_test")
+    module.Part = Part  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "parts_of_this_test", module)
+    monkeypatch.setattr(Part, "__module__", "parts_of_this_test")
+
+
+def test_constructor_names_its_own_argument() -> None:
+    with pytest.raises(UserError) as caught:
+        build(part(3, inner=part(0)), "stages.a.system")
+    assert str(caught.value) == "stages.a.system.inner.size: expected at least 1; got 0"
+
+
+def test_constructor_says_something_else() -> None:
+    with pytest.raises(UserError) as caught:
+        build(part(1), "stages.a.system")
+    assert str(caught.value) == "stages.a.system: one is not enough"
+
+
+def test_bug_is_raised_as_it_was() -> None:
+    with pytest.raises(TypeError, match="a bug"):
+        build(part(3, inner=part(2)), "stages.a.system")
+
+
+def test_interpolation_of_nothing() -> None:
+    with pytest.raises(Exception, match="nope"):
+        resolved(OmegaConf.create({"prompt": "${nope}"}))
+
+
+def test_leaves() -> None:
+    assert dict(leaves({"a": {"b": 1, "c": [2]}, "d": {}}, "")) == {"a.b": 1, "a.c": [2], "d": {}}

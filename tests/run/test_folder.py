@@ -1,0 +1,73 @@
+"""Names are safe, folders are never shared, files are whole or absent."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from threestudio_like.run.errors import UserError
+from threestudio_like.run.folder import LONGEST, RunFolder, claimed, replaced, slug, title, write
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("A blue enamel cup", "a-blue-enamel-cup"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("<script>alert(1)</script>", "script-alert-1-script"),
+        (".hidden\n", "hidden"),
+        ("a\0b\\c:d", "a-b-c-d"),
+        ("", ""),
+        ("...", ""),
+    ],
+)
+def test_slug(text: str, name: str) -> None:
+    assert slug(text) == name
+
+
+def test_slug_fits_any_file_system() -> None:
+    assert len(slug("杯" * 200).encode()) <= LONGEST
+    assert slug("cup " * 100).endswith("cup")
+
+
+def test_title_takes_the_first_that_is_given() -> None:
+    given = {"name": "N", "prompt": "P", "image": "a/I.png", "object": "O.glb"}
+    for key, expected in (("name", "n"), ("prompt", "p"), ("image", "i"), ("object", "o")):
+        assert title(**given) == expected
+        given[key] = "" if key == "prompt" else None
+    assert title(**given) == "untitled"
+
+
+def test_claimed(tmp_path: Path) -> None:
+    names = [claimed(tmp_path / "new", "cup").name for _ in range(3)]
+    assert names == ["cup", "cup-2", "cup-3"]
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    first = RunFolder(tmp_path, writes=True)
+    with pytest.raises(UserError, match="another process is at work"):
+        RunFolder(tmp_path, writes=True)
+    RunFolder(tmp_path, writes=False)
+    first.close()
+    RunFolder(tmp_path, writes=True).close()
+
+
+def test_manifest(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, writes=True)
+    folder.record(state="running")
+    folder.record_part("stages", "coarse", state="running")
+    folder.record_part("stages", "coarse", seconds=3.0)
+    RunFolder(tmp_path, writes=False).record(state="never written")
+    folder.close()
+    manifest = json.loads((tmp_path / "run.json").read_text())
+    assert manifest["state"] == "running"
+    assert manifest["stages"] == {"coarse": {"state": "running", "seconds": 3.0}}
+
+
+def test_replaced_is_whole_or_absent(tmp_path: Path) -> None:
+    file = tmp_path / "sub" / "file.txt"
+    write(file, "old")
+    with pytest.raises(RuntimeError), replaced(file) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert file.read_text() == "old" and list(file.parent.iterdir()) == [file]

@@ -1,0 +1,32 @@
+"""A scene comes back from disk as it was."""
+
+import pytest
+import torch
+from torch import nn
+
+from threestudio_like.run.scenes import load, save, saved
+from threestudio_like.scene import Scene
+
+PARTS = {
+    "_target_": "threestudio_like.scene.Scene",
+    "geometry": {"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 2},
+    "material": {"_target_": "torch.nn.BatchNorm1d", "num_features": 2},
+    "background": {"_target_": "torch.nn.Identity"},
+}
+
+
+def test_round_trip(tmp_path) -> None:
+    scene = Scene(geometry=nn.Linear(3, 2), material=nn.BatchNorm1d(2), background=nn.Identity())
+    assert not saved(tmp_path)
+    save(scene, PARTS, tmp_path)
+    again = load(tmp_path)
+    assert saved(tmp_path) and isinstance(again, Scene)
+    assert again.state_dict().keys() == scene.state_dict().keys()
+    assert all(torch.equal(again.state_dict()[name], value) for name, value in scene.state_dict().items())
+
+
+def test_every_name_must_match(tmp_path) -> None:
+    scene = Scene(geometry=nn.Linear(3, 2, bias=False), material=nn.BatchNorm1d(2), background=nn.Identity())
+    save(scene, PARTS, tmp_path)
+    with pytest.raises(RuntimeError, match="geometry.bias"):
+        load(tmp_path)

@@ -1,0 +1,141 @@
+"""Resume: killed, interrupted, finished; always to the same numbers, bit for bit."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from threestudio_like.run.errors import UserError
+from threestudio_like.run.folder import RunFolder
+from threestudio_like.run.stages import check_stages
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+
+def started(*overrides: str, delay: float = 0.0) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1", "TINY_DELAY": str(delay)}
+    command = [sys.executable, str(ROOT / "launch.py"), "--config-dir", str(HERE / "configs"), *overrides]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def numbers(folder: Path, stage: str) -> torch.Tensor:
+    return safetensors.torch.load_file(folder / stage / "scene.safetensors")["geometry.values"]
+
+
+def when_there(file: Path, process: subprocess.Popen[str]) -> None:
+    while not file.exists():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    outputs = tmp_path_factory.mktemp("outputs")
+    with started("experiment=tiny", f"outputs={outputs}", "name=unbroken") as process:
+        said = process.communicate()[0]
+    assert process.returncode == 0, said
+    return outputs / "tiny" / "unbroken"
+
+
+@pytest.fixture
+def unbroken(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "unbroken"))
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_stopped_and_resumed(run, unbroken: Path, tmp_path: Path, signum: int, code: int) -> None:
+    folder = tmp_path / "outputs/tiny/broken"
+    with started("name=broken", "experiment=tiny", f"outputs={tmp_path}/outputs", delay=0.3) as process:
+        when_there(folder / "second/checkpoints/last.ckpt", process)
+        with pytest.raises(UserError, match="another process is at work"):
+            RunFolder(folder, writes=True)
+        process.send_signal(signum)
+        said = process.communicate()[0]
+    assert process.returncode == code, said
+    assert not (folder / "second/scene.safetensors").exists()
+    first = (folder / "first/scene.safetensors").stat().st_mtime_ns
+    step = torch.load(folder / "second/checkpoints/last.ckpt", weights_only=True)["global_step"]
+    assert 7 <= step < 30
+    if signum == signal.SIGINT:
+        assert json.loads((folder / "run.json").read_text())["state"] == "interrupted"
+    run(f"resume={folder}")
+    assert (folder / "first/scene.safetensors").stat().st_mtime_ns == first  # skipped
+    lines = [json.loads(line)["step"] for line in (folder / "second/metrics.jsonl").read_text().splitlines()]
+    assert lines[-1] == 29
+    for stage in ("first", "second"):
+        assert torch.equal(numbers(folder, stage), numbers(unbroken, stage))
+    assert json.loads((folder / "run.json").read_text())["state"] == "finished"
+
+
+def test_next_stage_begins_from_the_scene(run) -> None:
+    same = ("stages.second.system.rate=0.0", "stages.second.trainer.max_steps=1")
+    folder = run(*same) / "tiny/a-configured-prompt"
+    assert torch.equal(numbers(folder, "first"), numbers(folder, "second"))
+
+
+def test_stages_one_by_one(run, unbroken: Path, tmp_path: Path) -> None:
+    folder = run("plan=[first]", "name=parts") / "tiny/parts"
+    assert not (folder / "second").exists()
+    run(f"resume={folder}", "plan=[first,second]")
+    assert torch.equal(numbers(folder, "second"), numbers(unbroken, "second"))
+
+
+def test_finished_run_is_left_alone(run, unbroken: Path) -> None:
+    files = {p: p.stat().st_mtime_ns for p in unbroken.rglob("*") if p.suffix in (".safetensors", ".txt", ".ckpt")}
+    run(f"resume={unbroken}")
+    after = {p: p.stat().st_mtime_ns for p in files if p.name != "log.txt"}
+    assert after.items() <= files.items()
+
+
+def test_resume_keeps_its_settings(refused, unbroken: Path) -> None:
+    said = refused(f"resume={unbroken}", "seed=3")
+    assert said.startswith("seed: a resumed run keeps its settings")
+
+
+def test_resume_tells_what_changed(run, unbroken: Path) -> None:
+    config = unbroken / "config.yaml"
+    config.write_text(config.read_text().replace("rate: 0.05", "rate: 0.04", 1))
+    run(f"resume={unbroken}")
+    assert "stages.first.system.rate (0.04 then, 0.05 now)" in (unbroken / "log.txt").read_text()
+
+
+STAGE = {
+    "system": {"_target_": "builtins.dict"},
+    "data": {"_target_": "builtins.dict"},
+    "trainer": {"_target_": "pytorch_lightning.Trainer", "devices": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        ({"stages": {}}, "stages: this experiment has none"),
+        ({"stages": {"coarse": STAGE}, "plan": ["coarze"]}, "plan: no stage 'coarze'; did you mean 'coarse'?"),
+        ({"stages": {"coarse": STAGE}, "plan": "coarse"}, r"plan: expected a list, got 'coarse'; write plan=\[coarse\]"),
+        (
+            {"stages": {"coarse": STAGE, "coarze": {"trainer": {"max_steps": 1}}}},
+            "stages.coarze: has no system and no data and no trainer; did you mean 'coarse'?",
+        ),
+        ({"stages": {"coarse": {**STAGE, "dada": {}}}}, "stages.coarse.dada: a stage has no such part"),
+        (
+            {"stages": {"a": STAGE, "b": {**STAGE, "trainer": {**STAGE["trainer"], "devices": 2}}}},
+            "stages.b.trainer.devices: stages of one run share their devices; got 2, but stages.a has 1",
+        ),
+        (
+            {"stages": {"a": {**STAGE, "trainer": {**STAGE["trainer"], "max_stepz": 2}}}},
+            "stages.a.trainer.max_stepz: Trainer has no such setting; did you mean 'max_steps'?",
+        ),
+    ],
+)
+def test_check_stages(config: dict, line: str) -> None:
+    with pytest.raises(UserError, match=line):
+        check_stages(config)

@@ -1,0 +1,49 @@
+"""Lines of runs, and their means."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from threestudio_like.run.table import main, means, rows, text
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    """Three runs: two finished, one that was killed before it had scores."""
+    for name, state, scores in (
+        ("cup", "finished", {"volume_iou": 0.5, "seconds": 100.0, "front_psnr": 20.0}),
+        ("duck", "finished", {"volume_iou": 0.7, "seconds": 300.0}),
+        ("fox", "interrupted", None),
+    ):
+        folder = tmp_path / "dreamcraft3d" / "small" / name
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps({"experiment": "dreamcraft3d/small", "state": state}))
+        if scores:
+            (folder / "metrics.json").write_text(json.dumps({**scores, "stages": {}}))
+    return tmp_path
+
+
+def test_every_run_has_a_line_and_finished_ones_a_mean(outputs: Path) -> None:
+    found = rows(outputs)
+    assert [(run.name, run.state) for run in found] == [
+        ("cup", "finished"),
+        ("duck", "finished"),
+        ("fox", "interrupted"),
+    ]
+    (mean,) = means(found)
+    assert mean.scores == {"volume_iou": pytest.approx(0.6), "seconds": 200.0}  # only what both have
+    assert mean.name == "mean of 2"
+
+
+def test_the_table_is_markdown_with_equal_columns(outputs: Path) -> None:
+    lines = text(rows(outputs)).splitlines()
+    assert len({len(line) for line in lines}) == 1 and len(lines) == 5
+    assert "| 0.5 " in lines[2] and lines[1].startswith("| ---")
+
+
+def test_the_command_prints_it_and_refuses_what_is_no_folder(outputs: Path, capsys) -> None:
+    assert main([str(outputs)]) == 0
+    assert "mean of 2" in capsys.readouterr().out
+    assert main([str(outputs / "nothing")]) == 2
+    assert capsys.readouterr().err.startswith("error: expected one folder")

@@ -2,8 +2,8 @@
 
 A 2-D network gives each pixel of the source picture a feature at each of D depths; the volume fills the
 source camera's frustum, one box of depths [distance - radius, distance + radius]. The target camera's rays
-sample it, and a softmax along each ray says which samples to believe. The relative camera is exact, so the
-denoiser cannot ignore it. Angles of OpenGL cameras as in records.py; depth is along the source's axis.
+sample it, and the source picture itself; a softmax along each ray says which samples to believe. The relative
+camera is exact, so the denoiser cannot ignore it. Depth is along the source's axis; cameras as in records.py.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ class Lift(nn.Module):
         self.encoder = Encoder(
             in_channels=channels * BLOCK**2, out_channels=features * depths, width=width, groups=groups
         )
-        self.sample = nn.Sequential(nn.Linear(features + 2, hidden), nn.SiLU(), nn.Linear(hidden, hidden + 1))
-        self.mix = nn.Conv2d(hidden + 1, width, 3, padding=1)
+        told = features + channels + 2  # and where on the target's ray, how deep in the source's view
+        self.sample = nn.Sequential(nn.Linear(told, hidden), nn.SiLU(), nn.Linear(hidden, hidden + 1))
+        self.mix = nn.Conv2d(hidden + channels + 1, width, 3, padding=1)
         self.refine = ResnetBlock2D(in_channels=width, groups=groups, temb_channels=vector_channels)
         self.out = nn.Conv2d(width, out_channels, 3, padding=1)
         self.picture = nn.Conv2d(out_channels, channels * BLOCK**2, 3, padding=1)
@@ -68,10 +69,11 @@ class Lift(nn.Module):
         volume = volume.unflatten(1, (self.features, self.depths))
         points, along = sample_points(resized(target, height, width), self.samples, self.radius)
         places = frustum_coordinates(points.flatten(1, 3), source, self.radius)
-        met = trilinear(volume, places).unflatten(1, points.shape[1:4])
-        extra = torch.stack([along.expand(points.shape[:4]), places[..., 2].view(points.shape[:4])], -1)
-        hidden = self.sample(torch.cat([met, extra], -1))
-        logits, values = hidden[..., 0], hidden[..., 1:]
+        color = bilinear(picture, places[..., :2])
+        where = torch.stack([along.expand(points.shape[:4]).flatten(1), places[..., 2]], -1)
+        hidden = self.sample(torch.cat([trilinear(volume, places), where, color], -1))
+        values = torch.cat([hidden[..., 1:], color], -1).unflatten(1, points.shape[1:4])
+        logits = hidden[..., 0].unflatten(1, points.shape[1:4])
         seen = (torch.softmax(logits, dim=3)[..., None] * values).sum(dim=3)
         seen = torch.cat([seen, torch.logsumexp(logits, dim=3)[..., None]], -1).permute(0, 3, 1, 2)
         return self.out(F.silu(self.refine(self.mix(seen), vector)))
@@ -147,6 +149,13 @@ def frustum_coordinates(
     scale = (depth * tangent).clamp(min=1e-6)
     x = local[..., 0] / scale * (source.height / source.width)
     return torch.stack([x, -local[..., 1] / scale, (depth - distance) / radius], dim=-1)
+
+
+def bilinear(picture: Float[Tensor, "S C H W"], places: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C"]:
+    """Colours where the points fall in the source picture; that of its edge outside."""
+    picture = picture.expand(len(places), *picture.shape[1:])
+    found = F.grid_sample(picture, places[:, None], align_corners=False, padding_mode="border")
+    return found[:, :, 0].transpose(1, 2)
 
 
 def trilinear(

@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from diffusers import UNet2DConditionModel, UNet2DModel
 from diffusers.models.attention_processor import Attention, AttnProcessor
+from diffusers.models.embeddings import get_timestep_embedding
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from threestudio_like.priors.base import Condition
 
 BLOCK = 2  # pixels on a side of what the U-Net takes for one
+LEVEL_CHANNELS = 32  # sines and cosines of t
 
 
 class Denoiser(nn.Module):
@@ -73,6 +75,10 @@ class Denoiser(nn.Module):
             nn.SiLU(),
             nn.Conv2d(2 * tail_channels, channels, 3, padding=1),
         )
+        # at low noise v is almost x_t, pixel by pixel: a gain for each level is quicker learnt than convolutions
+        self.gain = nn.Linear(LEVEL_CHANNELS, channels)
+        nn.init.zeros_(self.gain.weight)
+        nn.init.zeros_(self.gain.bias)
         self.image_channels = image_channels
         self.takes_tokens = token_channels is not None
         self.vector_channels = 4 * widths[0]  # diffusers' time embedding
@@ -91,7 +97,8 @@ class Denoiser(nn.Module):
             extra = {"encoder_hidden_states": condition.tokens} if self.takes_tokens else {}
             coarse = self.unet(torch.cat(parts, 1), t, class_labels=vector, return_dict=False, **extra)[0]
             raw = self.tail(torch.cat([F.pixel_shuffle(coarse, BLOCK), x_t.to(coarse.dtype)], 1))
-        return raw.float()
+        level = get_timestep_embedding(t, LEVEL_CHANNELS)
+        return raw.float() + self.gain(level)[..., None, None] * x_t
 
 
 def autocast(device: torch.device) -> torch.autocast:

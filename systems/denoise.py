@@ -71,6 +71,7 @@ class Denoise(System):
         self.rules = training
         self.evaluation = evaluation
         self.scores: list[dict[str, float]] = []
+        self.measured: dict[str, float] = {}
 
     def told(self, prior: Pixels, batch: Example) -> Condition:
         """What the denoiser is told about the targets of `batch`."""
@@ -127,15 +128,20 @@ class Denoise(System):
         """Log the means, and export the weights with them."""
         means = {name: sum(s[name] for s in self.scores) / len(self.scores) for name in self.scores[0]}
         self.scores.clear()
+        self.measured = {name: round(value, 4) for name, value in means.items()}
+        self.measured["steps"] = self.trainer.global_step
         self.log_dict({f"validation/{name}": value for name, value in means.items()})
-        if self.trainer.is_global_zero and not self.trainer.sanity_checking:
-            self.export(Path(self.trainer.default_root_dir), means)
+        self.export()
 
-    def export(self, folder: Path, metrics: Mapping[str, float]) -> None:
-        """The averaged weights and their card."""
-        written = {name: round(value, 4) for name, value in metrics.items()}
-        card = {**self.evaluation.card, "steps": self.trainer.global_step, "metrics": written}
-        save(self.averaged, folder / "weights", card)
+    def on_train_end(self) -> None:
+        """Export what a stop, or the last step, leaves."""
+        self.export()
+
+    def export(self) -> None:
+        """The averaged weights, and a card with the last validation's scores."""
+        if self.trainer.is_global_zero:
+            card = {**self.evaluation.card, "steps": self.trainer.global_step, "metrics": self.measured}
+            save(self.averaged, Path(self.trainer.default_root_dir) / "weights", card)
 
     def pictures(self, batch: Example) -> dict[str, Float[Tensor, "H W 3"]]:
         """Rows of the first examples: what is known, then the truth, then samples."""

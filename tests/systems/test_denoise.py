@@ -86,6 +86,7 @@ def test_average_pace_export(small_system, examples, fit, tmp_path):
     assert not torch.equal(moved, start[name])
     torch.testing.assert_close(average, torch.lerp(start[name], moved, 0.9))  # first keeps (1 + 0) / (10 + 0)
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(4e-4)
+    assert json.loads((tmp_path / "weights.json").read_text())["metrics"] == {}
     trainer.validate(system, DataLoader(examples(2), batch_size=None), verbose=False)
     card = json.loads((tmp_path / "weights.json").read_text())
     assert card["steps"] == 1 and card["licence"] and card["metrics"]["denoise"] > 0

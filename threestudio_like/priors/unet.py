@@ -6,6 +6,8 @@ convolutions see whole pixels, and x_t itself.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DConditionModel, UNet2DModel
@@ -53,7 +55,7 @@ class Denoiser(nn.Module):
         }
         deep = len(widths) - 1
         if token_channels is None:
-            self.unet: nn.Module = UNet2DModel(
+            self.unet: Any = UNet2DModel(
                 **common,
                 attention_head_dim=head_channels,
                 down_block_types=("DownBlock2D", *["AttnDownBlock2D"] * deep),

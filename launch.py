@@ -1,4 +1,4 @@
-"""The entry: compose, hand over to threestudio_like.run, exit code. `python launch.py --help` lists the parts."""
+"""The entry: compose, hand over to threestudio_like.run, exit code. `--help` lists the parts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: waiting threads leave cores to other processes
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: waiting threads sleep
 
 import hydra
 from hydra.core.hydra_config import HydraConfig

@@ -12,10 +12,27 @@ from threestudio_like.run.composition import build
 
 def read(argument: str) -> object:
     value = OverridesParser.create().parse_override(argument).value()
-    return OmegaConf.to_container(OmegaConf.create({"prompt": value, "read": "${prompt}"}), resolve=True)["read"]
+    return OmegaConf.to_container(OmegaConf.create({"prompt": value, "read": "${prompt}"}), resolve=True)[
+        "read"
+    ]
 
 
-NASTY = ["a cup, red!", "it's", "true", "null", "3", "[a]", "a=b", "été", "'half", "${x}", "\\${x}", "a\\", "\\'", "$${"]
+NASTY = [
+    "a cup, red!",
+    "it's",
+    "true",
+    "null",
+    "3",
+    "[a]",
+    "a=b",
+    "été",
+    "'half",
+    "${x}",
+    "\\${x}",
+    "a\\",
+    "\\'",
+    "$${",
+]
 
 
 @pytest.mark.parametrize("words", NASTY)

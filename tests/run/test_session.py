@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from PIL import Image
@@ -11,8 +12,14 @@ from PIL import Image
     ("overrides", "line"),
     [
         ("stages.first.system.rat=3", "stages.first.system.rat: no such key; did you mean 'rate'?"),
-        ("+stages.first.system.ratee=1", "stages.first.system.ratee: System has no such setting; did you mean 'rate'?"),
-        ("stages.second.system.scene.geometry.size=0", "stages.second.system.scene.geometry.size: expected at least 1"),
+        (
+            "+stages.first.system.ratee=1",
+            "stages.first.system.ratee: System has no such setting; did you mean 'rate'?",
+        ),
+        (
+            "stages.second.system.scene.geometry.size=0",
+            "stages.second.system.scene.geometry.size: expected at least 1",
+        ),
         ("stages.first.system.rate=3", "stages.first: rate: 3 is too large"),
         ("ops.backend=nuba", "ops.backend: no backend 'nuba'"),
         ("+promt=x", "promt: nothing reads this key; did you mean 'prompt'?"),
@@ -33,15 +40,22 @@ def test_mistakes(refused, tmp_path: Path, overrides: str, line: str) -> None:
 def test_typo_in_yaml(refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "configs" / "experiment"
     folder.mkdir(parents=True)
-    text = "# @package _global_\ndefaults: [/stage@stages.first: tiny, _self_]\nstages: {frist: {trainer: {max_steps: 3}}}\n"
-    (folder / "typo.yaml").write_text(text)
+    text = """
+        # @package _global_
+        defaults: [/stage@stages.first: tiny, _self_]
+        stages: {frist: {trainer: {max_steps: 3}}}
+    """
+    (folder / "typo.yaml").write_text(dedent(text).lstrip())
     searched = f"hydra.searchpath=[file://{tmp_path}/configs]"
     said = refused("experiment=typo", searched)
     assert said.startswith("stages.frist: has no system and no data") and "did you mean 'first'?" in said
 
 
 def test_run_folder(run) -> None:
-    folder = run("stages.first.trainer.max_steps=10", "stages.second.trainer.max_steps=3") / "tiny/a-configured-prompt"
+    folder = (
+        run("stages.first.trainer.max_steps=10", "stages.second.trainer.max_steps=3")
+        / "tiny/a-configured-prompt"
+    )
     manifest, metrics = (json.loads((folder / name).read_text()) for name in ("run.json", "metrics.json"))
     assert manifest["state"] == "finished" and manifest["seed"] == 0 and "torch" in manifest["versions"]
     assert {stage["state"] for stage in manifest["stages"].values()} == {"finished"}
@@ -62,7 +76,11 @@ def test_second_run_takes_another_name(run) -> None:
 
 @pytest.mark.parametrize(
     ("words", "name"),
-    [("../../etc/<b>passwd</b>", "etc-b-passwd-b"), ("${nope}, it's \"red\"!", "nope-it-s-red"), ("été 杯子", "été-杯子")],
+    [
+        ("../../etc/<b>passwd</b>", "etc-b-passwd-b"),
+        ('${nope}, it\'s "red"!', "nope-it-s-red"),
+        ("été 杯子", "été-杯子"),
+    ],
 )
 def test_any_prompt(run, words: str, name: str) -> None:
     outputs = run("plan=[first]", "stages.first.trainer.max_steps=1", f"prompt={words}")
@@ -83,7 +101,12 @@ def test_picture_leaves_configured_prompt_behind(run, tmp_path: Path) -> None:
 
 def test_sweep_goes_on_after_a_mistake(run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        run("hydra.mode=MULTIRUN", "plan=[first]", "stages.first.trainer.max_steps=1", "stages.first.system.rate=3,0.1")
+        run(
+            "hydra.mode=MULTIRUN",
+            "plan=[first]",
+            "stages.first.trainer.max_steps=1",
+            "stages.first.system.rate=3,0.1",
+        )
     assert stopped.value.code == 2
     assert "error: stages.first: rate: 3 is too large" in capsys.readouterr().err
     assert [p.name for p in (tmp_path / "outputs/tiny").iterdir()] == ["a-configured-prompt"]

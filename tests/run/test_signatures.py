@@ -54,7 +54,7 @@ def test_fits(value: Any, annotation: Any, expected: bool) -> None:
         ({"out_features": "???"}, "a.out_features: required by Linear, not set"),
         ({"out_features": "x"}, 'a.out_features: expected int, got "x"'),
         ({"_target_": "torch.nn.Liner"}, "a._target_: no class 'torch.nn.Liner'; did you mean 'Linear'?"),
-        ({"_target_": "torch.nnn.Linear"}, "a._target_: no class 'torch.nnn.Linear'; did you mean 'nn'),
+        ({"_target_": "torch.nnn.Linear"}, "a._target_: no class 'torch.nnn.Linear'; did you mean 'nn'"),
         ({"_target_": "torch nn"}, "a._target_: not a dotted path"),
         ({"_target_": 3}, "a._target_: expected a dotted path, got 3"),
     ],
@@ -65,7 +65,9 @@ def test_mistakes(changes: dict[str, Any], line: str) -> None:
 
 
 def test_nested_keys() -> None:
-    with pytest.raises(UserError, match=r"a.weights.rgb.1.bia: Linear has no such setting; did you mean 'bias'\?"):
+    with pytest.raises(
+        UserError, match=r"a.weights.rgb.1.bia: Linear has no such setting; did you mean 'bias'\?"
+    ):
         check({"weights": {"rgb": [LINEAR, {**LINEAR, "bia": 1}]}}, "a")
 
 

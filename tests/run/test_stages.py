@@ -24,7 +24,9 @@ ROOT = HERE.parents[1]
 def started(*overrides: str, delay: float = 0.0) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1", "TINY_DELAY": str(delay)}
     command = [sys.executable, str(ROOT / "launch.py"), "--config-dir", str(HERE / "configs"), *overrides]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def numbers(folder: Path, stage: str) -> torch.Tensor:
@@ -90,7 +92,9 @@ def test_stages_one_by_one(run, unbroken: Path, tmp_path: Path) -> None:
 
 
 def test_finished_run_is_left_alone(run, unbroken: Path) -> None:
-    files = {p: p.stat().st_mtime_ns for p in unbroken.rglob("*") if p.suffix in (".safetensors", ".txt", ".ckpt")}
+    files = {
+        p: p.stat().st_mtime_ns for p in unbroken.rglob("*") if p.suffix in (".safetensors", ".txt", ".ckpt")
+    }
     run(f"resume={unbroken}")
     after = {p: p.stat().st_mtime_ns for p in files if p.name != "log.txt"}
     assert after.items() <= files.items()
@@ -119,8 +123,14 @@ STAGE = {
     ("config", "line"),
     [
         ({"stages": {}}, "stages: this experiment has none"),
-        ({"stages": {"coarse": STAGE}, "plan": ["coarze"]}, "plan: no stage 'coarze'; did you mean 'coarse'?"),
-        ({"stages": {"coarse": STAGE}, "plan": "coarse"}, r"plan: expected a list, got 'coarse'; write plan=\[coarse\]"),
+        (
+            {"stages": {"coarse": STAGE}, "plan": ["coarze"]},
+            "plan: no stage 'coarze'; did you mean 'coarse'?",
+        ),
+        (
+            {"stages": {"coarse": STAGE}, "plan": "coarse"},
+            r"plan: expected a list, got 'coarse'; write plan=\[coarse\]",
+        ),
         (
             {"stages": {"coarse": STAGE, "coarze": {"trainer": {"max_steps": 1}}}},
             "stages.coarze: has no system and no data and no trainer; did you mean 'coarse'?",
@@ -128,7 +138,7 @@ STAGE = {
         ({"stages": {"coarse": {**STAGE, "dada": {}}}}, "stages.coarse.dada: a stage has no such part"),
         (
             {"stages": {"a": STAGE, "b": {**STAGE, "trainer": {**STAGE["trainer"], "devices": 2}}}},
-            "stages.b.trainer.devices: stages of one run share their devices; got 2, but stages.a has 1",
+            "stages.b.trainer.devices: stages of one run share their devices; got 2, stages.a has 1",
         ),
         (
             {"stages": {"a": {**STAGE, "trainer": {**STAGE["trainer"], "max_stepz": 2}}}},

@@ -8,7 +8,14 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 REFRESH = 0.2  # seconds between looks at the losses, which may wait for a device
@@ -36,7 +43,12 @@ class Bar(ProgressBar):
         """Begin where a loaded checkpoint stopped."""
         self.first, self.began = trainer.global_step, time.monotonic()
         if self.console.is_terminal and not self.console.quiet:
-            columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(24),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+            )
             columns += (TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[losses]}"))
             self.progress = Progress(*columns, console=self.console, speed_estimate_period=60)
             self.progress.add_task(title(trainer), total=trainer.max_steps, completed=self.first, losses="")

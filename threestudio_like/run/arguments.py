@@ -1,4 +1,7 @@
-"""Raw words on the command line: quoted before Hydra's grammar sees them, in sys.argv, so that children get it too."""
+"""Raw words on the command line: quoted before Hydra's grammar sees them.
+
+It is done in sys.argv, so that the processes of other devices get it too.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ def quoted(arguments: list[str]) -> list[str]:
 
 
 def quote(argument: str) -> str:
-    """`prompt=a cup, red!` to `prompt='a cup, red!'`; what is quoted already is left alone, so it can sweep."""
+    """`prompt=a cup, red!` to `prompt='a cup, red!'`; what is quoted stays, so it can sweep."""
     match = re.fullmatch(r"(\w+)=(.*)", argument, flags=re.DOTALL)
     if not match or match[1] not in TEXTS + PATHS:
         return argument
     key, value = match.groups()
     if (key in PATHS and value in ("null", "")) or already_quoted(value):
         return argument
-    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)  # before a quote a backslash stands for itself only if doubled
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)  # backslashes count before a quote
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
     escaped = re.sub(r"(\\*)\$\{", r"\1\1\\${", escaped)  # a text is no interpolation
     return f"{key}='{escaped}'"

@@ -22,7 +22,9 @@ from threestudio_like.run.folder import replaced
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning writes to $TMPDIR and moves, which a kill can leave half done on another file system."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
         """Beside its place, flushed to disk, then renamed."""
         with replaced(Path(path)) as partial, open(partial, "wb") as file:
             torch.save(checkpoint, file)

@@ -47,7 +47,7 @@ def build(node: Mapping[str, Any], key: str) -> Any:
 
 
 def literal(tree: Any) -> Any:
-    """A resolved tree in which `${` is only two characters of somebody's prompt: Hydra would resolve it again."""
+    """A resolved tree in which `${` is two characters of a prompt: Hydra would resolve it again."""
     if isinstance(tree, Mapping):
         return {name: literal(value) for name, value in tree.items()}
     if isinstance(tree, list):
@@ -65,8 +65,8 @@ def glued(*, pieces: list[str]) -> str:
 def explained(error: InstantiationException, node: Mapping[str, Any], key: str) -> BaseException:
     """Whose mistake it is: the user's, as a UserError; or ours, as it was raised."""
     cause = error.__cause__
-    mine = isinstance(cause, (ValueError, FileNotFoundError)) or type(cause).__name__ == "MisconfigurationException"
-    if cause is not None and not mine:
+    names = {kind.__name__ for kind in type(cause).__mro__}
+    if cause is not None and not names & {"ValueError", "FileNotFoundError", "MisconfigurationException"}:
         return cause
     inner = re.search(r"full_key: (\S+)", str(error))
     for name in inner[1].split(".") if inner else []:
@@ -84,20 +84,22 @@ def said(error: Exception, arguments: list[str], configs: Path) -> str:
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}; write key=value"
     lines = str(error).splitlines() or [type(error).__name__]
-    full_key = next((line.split(":", 1)[1].strip() for line in lines if line.strip().startswith("full_key:")), "")
+    full_key = re.search(r"^\s*full_key: (\S+)", str(error), flags=re.MULTILINE)
     if missing := re.search(r"Could not find '([^']+)'", str(error)):
-        return f"{one_line(lines[0])}{hint(missing[1], siblings(missing[1], [configs, *more_configs(arguments)]))}"
+        options = siblings(missing[1], [configs, *more_configs(arguments)])
+        return f"{one_line(lines[0])}{hint(missing[1], options)}"
     if unknown := re.search(r"Could not override '([^']+)'", str(error)):
         return f"{unknown[1]}: no such key{near_override(unknown[1], arguments, configs)}"
     if isinstance(error, OmegaConfBaseException) and full_key:
-        return f"{full_key}: {one_line(lines[0])}"
+        return f"{full_key[1]}: {one_line(lines[0])}"
     return one_line(str(error).split("\nSee https://")[0])
 
 
 def siblings(option: str, folders: list[Path]) -> list[str]:
     """All options of the same group."""
-    found = {str(file.relative_to(folder).with_suffix("")) for folder in folders for file in folder.rglob("*.yaml")}
-    return [other for other in found if other.startswith(option.split("/")[0] + "/")]
+    group = option.split("/")[0]
+    files = {file.relative_to(folder) for folder in folders for file in folder.glob(f"{group}/**/*.yaml")}
+    return [str(file.with_suffix("")) for file in files]
 
 
 def more_configs(arguments: list[str]) -> list[Path]:
@@ -108,7 +110,8 @@ def more_configs(arguments: list[str]) -> list[Path]:
 
 def near_override(key: str, arguments: list[str], configs: Path) -> str:
     """Compose again without the override that failed, and look what is near it there."""
-    others = [a for a in arguments if "=" in a and a.lstrip("+~").split("=")[0] != key and not a.startswith("-")]
+    overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
+    others = [o for o in overrides if o.lstrip("+~").split("=")[0] != key]
     paths = ", ".join(f"file://{folder.resolve()}" for folder in more_configs(arguments))
     GlobalHydra.instance().clear()
     try:
@@ -132,7 +135,8 @@ def saved(folder: Path, overrides: list[str]) -> dict[str, Any]:
     for override in overrides:
         name = override.lstrip("+~").split("=")[0]
         if name not in KEPT_OPEN:
-            raise UserError(f"{name}: a resumed run keeps its settings ({', '.join(KEPT_OPEN)} may change); start a new one")
+            free = ", ".join(KEPT_OPEN)
+            raise UserError(f"{name}: a resumed run keeps its settings ({free} may change); start a new one")
     tree = OmegaConf.to_container(OmegaConf.load(file))
     assert isinstance(tree, dict)
     return {str(name): value for name, value in tree.items()}
@@ -143,7 +147,7 @@ def drift(before: Mapping[str, Any], overrides: list[str]) -> str:
     try:
         today = resolved(with_input(hydra.compose("config", overrides=overrides), overrides))
     except MISTAKES as error:
-        return f"today's YAML no longer takes this run's command ({one_line(error)}); the saved config.yaml is used"
+        return f"today's YAML no longer takes this run's command ({one_line(error)}); config.yaml is used"
     old, new = dict(leaves(before, "")), dict(leaves(today, ""))
     keys = [k for k in {**old, **new} if old.get(k) != new.get(k) and k not in KEPT_OPEN]
     if not keys:

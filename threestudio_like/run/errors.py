@@ -46,7 +46,7 @@ def raised_here(error: BaseException) -> bool:
 
 @contextmanager
 def mistakes(key: str) -> Iterator[None]:
-    """A ValueError that our own code raises in here is the user's mistake: one line that begins with the key."""
+    """A ValueError that our own code raises in here is the user's mistake: one line, after the key."""
     try:
         yield
     except UserError:

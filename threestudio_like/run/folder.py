@@ -1,7 +1,7 @@
 """The run folder: it explains itself, is never overwritten, and every file in it is whole or absent.
 
-    run.json      what ran, with what, how far it came
-    config.yaml   everything resolved: the record that a resume goes by
+run.json      what ran, with what, how far it came
+config.yaml   everything resolved: the record that a resume goes by
 """
 
 from __future__ import annotations
@@ -23,7 +23,16 @@ from typing import Any, TextIO
 
 from threestudio_like.run.errors import UserError, one_line
 
-PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "diffusers", "transformers", "peft", "numba", "trimesh")
+PACKAGES = (
+    "torch",
+    "pytorch-lightning",
+    "hydra-core",
+    "diffusers",
+    "transformers",
+    "peft",
+    "numba",
+    "trimesh",
+)
 LONGEST = 64  # characters of a name
 
 
@@ -156,7 +165,9 @@ def revision() -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True
+        )
         status = subprocess.run(
             ["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True, check=True
         )

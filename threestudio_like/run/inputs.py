@@ -17,7 +17,7 @@ def given(key: str, overrides: list[str]) -> bool:
 
 
 def with_input(config: DictConfig, overrides: list[str]) -> DictConfig:
-    """A picture or mesh on the command line replaces the configured picture, mesh and words; paths are found."""
+    """A picture or mesh on the command line replaces the configured picture, mesh and words."""
     if given("image", overrides) or given("object", overrides):
         for key in INPUTS:
             if not given(key, overrides):
@@ -29,7 +29,7 @@ def with_input(config: DictConfig, overrides: list[str]) -> DictConfig:
 
 
 def found(key: str, name: str) -> Path:
-    """A file of the user's, or one that comes with the package; absolute, so that a resume finds it from anywhere."""
+    """A file of the user's, or of the package's; absolute, so that a resume finds it from anywhere."""
     path = Path(name).expanduser()
     for candidate in (path, Path(__file__).parents[2] / path):
         if candidate.exists():

@@ -12,7 +12,7 @@ LIBRARIES = ("pytorch_lightning", "lightning_fabric", "lightning", "lightning.py
 
 
 class Terminal(logging.Handler):
-    """Our own lines and other people's warnings, through whatever stdout is now: a progress bar may stand in for it."""
+    """Our own lines, and others' errors, through whatever stdout is now: it may be a progress bar's."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print, and let a broken pipe be somebody else's trouble."""

@@ -1,4 +1,4 @@
-"""The signature is the schema: a resolved tree is checked against its constructors before anything is built."""
+"""The signature is the schema: a tree is checked against its constructors before anything is built."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ def check_type(value: Any, annotation: Any, key: str) -> None:
     """Raise if a YAML value cannot be what the annotation says."""
     if fits(value, annotation):
         return
-    got = f"a {located(value['_target_'], key).__name__}" if is_part(value) else json.dumps(value, default=repr)
+    part = located(value["_target_"], key).__name__ if is_part(value) else ""
+    got = f"a {part}" if part else json.dumps(value, default=repr)
     if isinstance(value, str) and is_class(annotation):
         swap = f"; to swap a part write {group_of(key)}@{key}={value}"
         raise UserError(f"{key}: expected a part ({annotation.__name__}), got {got}{swap}")
@@ -154,7 +155,7 @@ def literal_fits(value: Any, annotation: Any, container: Any, choices: tuple[Any
     if not inspect.isclass(container):
         return True
     if issubclass(container, Mapping):
-        return isinstance(value, Mapping) and all(fits(v, choices[1]) for v in value.values() if len(choices) == 2)
+        return isinstance(value, Mapping) and items_fit(list(value.values()), list, choices[1:])
     if issubclass(container, (list, tuple, set)) or container.__module__ == "collections.abc":
         return container is not Callable and isinstance(value, list) and items_fit(value, container, choices)
     return not isinstance(value, (str, int, float, bool, list, Mapping, type(None))) or value == MISSING

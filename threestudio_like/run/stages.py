@@ -1,4 +1,4 @@
-"""The ordered plan of stages: each is built, fitted and left on disk as a scene, from which the next begins."""
+"""The ordered plan of stages: each is built and fitted, and leaves a scene from which the next begins."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def check_devices(trainers: Mapping[str, Mapping[str, Any]]) -> None:
     for name, layout in layouts.items():
         for key, value, other in zip(ALONE, layout, layouts[first], strict=True):
             if value != other:
-                text = f"stages of one run share their devices; got {value!r}, but stages.{first} has {other!r}"
+                text = f"stages of one run share their devices; got {value!r}, stages.{first} has {other!r}"
                 raise UserError(f"stages.{name}.trainer.{key}: {text}")
 
 
@@ -148,7 +148,7 @@ def keeper(trainer: Trainer) -> checkpoints.Checkpoints:
     """The trainer's own checkpoints; without them a run could not go on."""
     found = [c for c in trainer.callbacks if isinstance(c, checkpoints.Checkpoints)]
     if not found:
-        raise UserError("trainer.callbacks: has no threestudio_like.run.checkpoints.Checkpoints; a run needs one")
+        raise UserError("trainer.callbacks: a run needs a threestudio_like.run.checkpoints.Checkpoints")
     return found[0]
 
 
@@ -156,7 +156,9 @@ def fit(trainer: Trainer, system: LightningModule, data: Any, path: Path) -> Non
     """To the last step, or to the first Ctrl-C."""
     kept, last = keeper(trainer), checkpoints.path(path)
     with kept.listening():
-        trainer.fit(system, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+        trainer.fit(
+            system, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True
+        )
     if kept.interrupted:
         raise KeyboardInterrupt
 

@@ -1,0 +1,95 @@
+"""Every YAML composes and fits its constructor; every experiment would start."""
+
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from threestudio_like.run.composition import resolved
+from threestudio_like.run.signatures import check
+from threestudio_like.run.stages import check_stages, check_trainer, placed
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+NAMES = sorted(str(file.relative_to(CONFIGS).with_suffix("")) for file in CONFIGS.rglob("*.yaml"))
+EXPERIMENTS = [name.removeprefix("experiment/") for name in NAMES if name.startswith("experiment/")]
+PARTS = [name for name in NAMES if not name.startswith(("experiment/", "config", "stage/"))]
+ROOT = {"image": None, "object": None, "prompt": "a cup", "seed": 0, "outputs": "outputs"}
+
+
+@pytest.fixture(autouse=True)
+def composing() -> Iterator[None]:
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        yield
+
+
+def without_missing(tree: Any) -> Any:
+    """Without what a stage or an experiment still has to say."""
+    if isinstance(tree, dict):
+        return {name: without_missing(value) for name, value in tree.items() if value != "???"}
+    return [without_missing(value) for value in tree] if isinstance(tree, list) else tree
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_fits_its_constructor(name: str) -> None:
+    part = composed(name)
+    said = without_missing(part)
+    if part != said:  # only what is said can be checked: as for a part that is called later with the rest
+        said["_partial_"] = True
+    if name.startswith("trainer/"):
+        check_trainer(placed(said, Path()), name)
+    elif name.startswith("loggers/"):
+        check(placed({"logger": {"part": said}}, Path())["logger"], name)
+    else:
+        check(said, name)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_constructors_take_keywords(name: str) -> None:
+    for target in set(targets(composed(name))):
+        made = pkgutil.resolve_name(target)
+        if target.startswith(("threestudio_like.", "systems.")) and not issubclass_of_tuple(made):
+            kinds = {parameter.kind for parameter in inspect.signature(made).parameters.values()}
+            assert inspect.isfunction(made) or inspect.Parameter.POSITIONAL_OR_KEYWORD not in kinds, target
+
+
+def issubclass_of_tuple(made: Any) -> bool:
+    """Records are NamedTuples, whose constructors Python writes."""
+    return inspect.isclass(made) and issubclass(made, tuple)
+
+
+def targets(tree: Any) -> Iterator[str]:
+    """Every `_target_` in a tree."""
+    if isinstance(tree, dict):
+        yield from [tree["_target_"]] if "_target_" in tree else []
+        for value in tree.values():
+            yield from targets(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from targets(value)
+
+
+def composed(name: str) -> dict[str, Any]:
+    """`systems/dreamcraft3d/coarse` as the option dreamcraft3d/coarse of the group systems."""
+    group, _, option = name.partition("/")
+    config = hydra.compose(overrides=[f"+{group}@part={option}"])
+    tree = OmegaConf.to_container(OmegaConf.merge(ROOT, config), resolve=True)
+    assert isinstance(tree, dict)
+    return tree["part"]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment_would_start(name: str) -> None:
+    config = hydra.compose("config", overrides=[f"experiment={name}"])
+    assert isinstance(config, DictConfig)
+    check_stages(resolved(config))
+
+
+def test_default_is_an_experiment() -> None:
+    assert hydra.compose("config", overrides=[]).stages

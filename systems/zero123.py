@@ -22,16 +22,18 @@ from threestudio_like.records import Camera, Example, View
 class Zero123Training(Denoise):
     """Pairs of views in, a view-conditioned prior out."""
 
-    losses: ClassVar[tuple[str, ...]] = ("denoise", "lift")
+    losses: ClassVar[tuple[str, ...]] = ("denoise", "lift", "chroma")
     prior: Zero123
     averaged: Zero123
 
     def compute(self, batch: Example) -> dict[str, Float[Tensor, ""]]:
-        """The denoising loss, and the lift's regression of the target."""
+        """The denoising loss; the lift's regression of the target, and of its hues: these have a fiftieth of
+        the variance, so that without a weight of their own they would be learnt last."""
         condition = self.told(self.prior, batch)
         losses = {"denoise": self.denoise_loss(self.prior, batch, condition)}
         if self.due("lift", batch.step):
-            losses["lift"] = F.mse_loss(self.prior.regressed(condition), self.prior.encode(batch.target.rgba))
+            guess, truth = self.prior.regressed(condition), self.prior.encode(batch.target.rgba)
+            losses |= {"lift": F.mse_loss(guess, truth), "chroma": F.mse_loss(hue(guess), hue(truth))}
         return losses
 
     def score(self, batch: Example) -> dict[str, float]:
@@ -72,6 +74,11 @@ class Zero123Training(Denoise):
         if prior.lift is not None:
             rows.append(prior.decode(prior.regressed(self.told(prior, batch)))[..., :3])
         return rows
+
+
+def hue(x: Float[Tensor, "B 4 h w"]) -> Float[Tensor, "B 3 h w"]:
+    """What is left of a colour without its lightness."""
+    return x[:, :3] - x[:, :3].mean(dim=1, keepdim=True)
 
 
 def compared(guess: Float[Tensor, "B H W 4"], truth: Float[Tensor, "B H W 4"]) -> dict[str, float]:

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from systems.zero123 import compared
+from systems.zero123 import compared, hue
 
 
 def test_losses_and_their_gradients(small_system, examples):
     system, batch = small_system("zero123"), examples(1)[0]
     losses = system.compute(batch)
-    assert set(losses) == {"denoise", "lift"}
+    assert set(losses) == {"denoise", "lift", "chroma"}
     losses["lift"].backward()
     assert system.prior.lift.picture.weight.grad.abs().sum() > 0
     assert all(p.grad is None for p in system.prior.denoiser.parameters())
@@ -34,6 +34,12 @@ def test_gate(small_system, examples):
     assert scores["copied_input/ssim"] == pytest.approx(1, abs=1e-4)
     assert scores["copied_input/mask_iou"] == 1
     assert scores["sample/psnr"] != scores["wrong_pose/psnr"] != scores["wrong_input/psnr"]
+
+
+def test_hue():
+    grey, red = torch.full((1, 4, 2, 2), 0.3), torch.tensor([0.9, 0.0, 0.0, 1.0]).view(1, 4, 1, 1)
+    assert hue(grey).abs().max() < 1e-6
+    torch.testing.assert_close(hue(red + grey)[0, :, 0, 0], torch.tensor([0.6, -0.3, -0.3]))
 
 
 def test_compared():

@@ -90,7 +90,12 @@ class Encoder(nn.Module):
         super().__init__()
 
         def block(inside: int, outside: int) -> ResnetBlock2D:
-            return ResnetBlock2D(in_channels=inside, out_channels=outside, groups=groups, temb_channels=None)  # type: ignore[arg-type]
+            return ResnetBlock2D(
+                in_channels=inside,
+                out_channels=outside,
+                groups=groups,
+                temb_channels=None,  # type: ignore[arg-type]
+            )
 
         self.enter = nn.Conv2d(in_channels, width, 3, padding=1)
         self.fine_down = block(width, width)

@@ -77,7 +77,7 @@ class Denoiser(nn.Module):
             nn.SiLU(),
             nn.Conv2d(2 * tail_channels, channels, 3, padding=1),
         )
-        # at low noise v is almost x_t, pixel by pixel: a gain for each level is quicker learnt than convolutions
+        # at low noise v is almost x_t, pixel by pixel: a gain for each level learns that quickest
         self.gain = nn.Linear(LEVEL_CHANNELS, channels)
         nn.init.zeros_(self.gain.weight)
         nn.init.zeros_(self.gain.bias)

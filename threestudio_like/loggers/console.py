@@ -43,14 +43,10 @@ class Bar(ProgressBar):
         """Begin where a loaded checkpoint stopped."""
         self.first, self.began = trainer.global_step, time.monotonic()
         if self.console.is_terminal and not self.console.quiet:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(24),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-            )
-            columns += (TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[losses]}"))
-            self.progress = Progress(*columns, console=self.console, speed_estimate_period=60)
+            counted = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn())
+            timed = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+            shown = (*counted, *timed, TextColumn("{task.fields[losses]}"))
+            self.progress = Progress(*shown, console=self.console, speed_estimate_period=60)
             self.progress.add_task(title(trainer), total=trainer.max_steps, completed=self.first, losses="")
             self.progress.start()
 

@@ -30,9 +30,11 @@ def journal(file: Path, *, shown: bool) -> Iterator[None]:
         written = logging.FileHandler(file, encoding="utf-8")
         written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         handlers.append(written)
-    before, silenced = root.level, {name: logging.getLogger(name).handlers[:] for name in LIBRARIES}
-    for name in LIBRARIES:  # they have handlers of their own; one way out is enough
-        logging.getLogger(name).handlers.clear()
+    libraries = [logging.getLogger(name) for name in LIBRARIES]
+    before = root.level, [(library.handlers[:], library.propagate) for library in libraries]
+    for library in libraries:  # they have handlers of their own; one way out is enough
+        library.handlers.clear()
+        library.propagate = True
     root.setLevel(logging.INFO)
     for handler in handlers:
         root.addHandler(handler)
@@ -47,6 +49,6 @@ def journal(file: Path, *, shown: bool) -> Iterator[None]:
         for handler in handlers:
             root.removeHandler(handler)
             handler.close()
-        root.setLevel(before)
-        for name, own in silenced.items():
-            logging.getLogger(name).handlers[:] = own
+        root.setLevel(before[0])
+        for library, (own, library.propagate) in zip(libraries, before[1], strict=True):
+            library.handlers[:] = own

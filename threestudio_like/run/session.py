@@ -10,9 +10,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from threestudio_like.ops.dispatch import table
 from threestudio_like.run import scenes, stages
 from threestudio_like.run.composition import build, drift, resolved, saved
 from threestudio_like.run.errors import UserError
@@ -32,7 +34,7 @@ def start(config: DictConfig, *, experiment: str, overrides: list[str]) -> None:
         tree = saved(path, overrides)
         tree["plan"] = list(config.plan) if given("plan", overrides) else tree["plan"]
         stages.check_stages(tree)
-        ran = RunFolder(path, writes=not rank_zero_only.rank)
+        ran = RunFolder(path, writes=first_process())
     else:
         tree = resolved(with_input(config, overrides))
         stages.check_stages(tree)
@@ -48,7 +50,7 @@ def start(config: DictConfig, *, experiment: str, overrides: list[str]) -> None:
 
 def begin(tree: Mapping[str, Any], experiment: str, overrides: list[str]) -> RunFolder:
     """A new folder with its record; the processes of one run share it."""
-    if rank_zero_only.rank:
+    if not first_process():
         if HOME not in os.environ:
             raise UserError("start one process; Lightning starts those of the other devices")
         return RunFolder(Path(os.environ[HOME]), writes=False)
@@ -62,12 +64,19 @@ def begin(tree: Mapping[str, Any], experiment: str, overrides: list[str]) -> Run
     return folder
 
 
+def first_process() -> bool:
+    """Whether this is the process that writes; the others compute beside it."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
 def execute(tree: Mapping[str, Any], folder: RunFolder) -> None:
     """Everything between the folder and its last file."""
     folder.record(state="running", error="", **circumstances())
     log.info("%s", folder.path)
     if tree["ops"]:
         build(tree["ops"], "ops")
+        chosen = table("cuda" if torch.cuda.is_available() else "cpu")
+        log.info("ops: %s", ", ".join(f"{op} by {backend}" for op, backend in chosen.items()))
     stages.run(tree, folder)
     log.info("%s", folder.path)
 

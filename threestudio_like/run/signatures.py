@@ -173,7 +173,8 @@ def part_fits(part: Mapping[str, Any], wanted: Any) -> bool:
     target = pkgutil.resolve_name(part["_target_"]) if isinstance(part["_target_"], str) else None
     if wanted in (bool, int, float, str):
         return not inspect.isclass(target) or issubclass(target, wanted)
-    known = inspect.isclass(wanted) and inspect.isclass(target) and not part.get("_partial_")
-    if not known or getattr(wanted, "_is_protocol", False) or wanted in (Iterable, Callable, Mapping):
+    if not inspect.isclass(wanted) or not inspect.isclass(target) or part.get("_partial_"):
+        return True
+    if getattr(wanted, "_is_protocol", False) or wanted in (Iterable, Callable, Mapping):
         return True
     return wanted.__module__.startswith("jaxtyping") or issubclass(target, wanted)

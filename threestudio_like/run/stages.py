@@ -146,7 +146,7 @@ def trainer_of(node: Mapping[str, Any], key: str, path: Path) -> Trainer:
 
 def keeper(trainer: Trainer) -> checkpoints.Checkpoints:
     """The trainer's own checkpoints; without them a run could not go on."""
-    found = [c for c in trainer.callbacks if isinstance(c, checkpoints.Checkpoints)]
+    found = [c for c in getattr(trainer, "callbacks", []) if isinstance(c, checkpoints.Checkpoints)]
     if not found:
         raise UserError("trainer.callbacks: a run needs a threestudio_like.run.checkpoints.Checkpoints")
     return found[0]

@@ -44,34 +44,15 @@ class Denoiser(nn.Module):
         tail_channels: int,
     ) -> None:
         super().__init__()
-        common = {
-            "in_channels": channels * BLOCK**2 + image_channels,
-            "out_channels": tail_channels * BLOCK**2,
-            "block_out_channels": tuple(widths),
-            "layers_per_block": blocks,
-            "norm_num_groups": groups,
-            "resnet_time_scale_shift": "scale_shift",
-            "class_embed_type": "identity",
-        }
-        deep = len(widths) - 1
-        if token_channels is None:
-            self.unet: Any = UNet2DModel(
-                **common,
-                attention_head_dim=head_channels,
-                down_block_types=("DownBlock2D", *["AttnDownBlock2D"] * deep),
-                up_block_types=(*["AttnUpBlock2D"] * deep, "UpBlock2D"),
-            )
-        else:
-            self.unet = UNet2DConditionModel(
-                **common,
-                cross_attention_dim=token_channels,
-                attention_head_dim=tuple(width // head_channels for width in widths),  # diffusers means heads
-                down_block_types=("DownBlock2D", *["CrossAttnDownBlock2D"] * deep),
-                up_block_types=(*["CrossAttnUpBlock2D"] * deep, "UpBlock2D"),
-            )
-        for module in self.unet.modules():
-            if isinstance(module, Attention):  # few places: the plain form trains faster than the fused one
-                module.set_processor(AttnProcessor())
+        self.unet: Any = unet(
+            in_channels=channels * BLOCK**2 + image_channels,
+            out_channels=tail_channels * BLOCK**2,
+            token_channels=token_channels,
+            widths=widths,
+            blocks=blocks,
+            head_channels=head_channels,
+            groups=groups,
+        )
         self.tail = nn.Sequential(
             nn.Conv2d(tail_channels + channels, 2 * tail_channels, 3, padding=1),
             nn.SiLU(),
@@ -101,6 +82,48 @@ class Denoiser(nn.Module):
             raw = self.tail(torch.cat([F.pixel_shuffle(coarse, BLOCK), x_t.to(coarse.dtype)], 1))
         level = get_timestep_embedding(t, LEVEL_CHANNELS)
         return raw.float() + self.gain(level)[..., None, None] * x_t
+
+
+def unet(
+    *,
+    in_channels: int,
+    out_channels: int,
+    token_channels: int | None,
+    widths: list[int],
+    blocks: int,
+    head_channels: int,
+    groups: int,
+) -> nn.Module:
+    """One of diffusers' two, without or with cross-attention; `class_labels` join the time embedding."""
+    common = {
+        "in_channels": in_channels,
+        "out_channels": out_channels,
+        "block_out_channels": tuple(widths),
+        "layers_per_block": blocks,
+        "norm_num_groups": groups,
+        "resnet_time_scale_shift": "scale_shift",
+        "class_embed_type": "identity",
+    }
+    deep = len(widths) - 1
+    if token_channels is None:
+        made: Any = UNet2DModel(
+            **common,
+            attention_head_dim=head_channels,
+            down_block_types=("DownBlock2D", *["AttnDownBlock2D"] * deep),
+            up_block_types=(*["AttnUpBlock2D"] * deep, "UpBlock2D"),
+        )
+    else:
+        made = UNet2DConditionModel(
+            **common,
+            cross_attention_dim=token_channels,
+            attention_head_dim=tuple(width // head_channels for width in widths),  # diffusers means heads
+            down_block_types=("DownBlock2D", *["CrossAttnDownBlock2D"] * deep),
+            up_block_types=(*["CrossAttnUpBlock2D"] * deep, "UpBlock2D"),
+        )
+    for module in made.modules():
+        if isinstance(module, Attention):  # few places: the plain form trains faster than the fused one
+            module.set_processor(AttnProcessor())
+    return made
 
 
 def autocast(device: torch.device) -> torch.autocast:

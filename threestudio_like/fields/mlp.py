@@ -1,4 +1,4 @@
-"""A plain multilayer perceptron; without biases by default, as in the networks behind a hash grid."""
+"""A plain multilayer perceptron, the network behind a hash grid."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class MLP(nn.Module):
 
     def __init__(
         self,
+        *,
         num_inputs: int,
         num_outputs: int,
-        *,
         width: int,
         depth: int,
-        activation: str = "relu",
-        bias: bool = False,
-        zero: bool = False,
+        activation: str,
+        bias: bool,
+        zero: bool,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:

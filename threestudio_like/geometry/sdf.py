@@ -5,6 +5,8 @@ f(x) = |x| - r + MLP(encoding(x)), the MLP zero at first. Negative inside; dista
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -46,8 +48,9 @@ class SDF(Implicit):
             raise ValueError(f"sphere_radius: {sphere_radius} is not between 0 and the radius {radius}")
         self.encoding = encoding
         num_inputs: int = encoding.num_outputs  # type: ignore[assignment]
-        self.distance = MLP(num_inputs, 1, width=width, depth=depth, zero=True)
-        self.feature = MLP(num_inputs, num_features, width=width, depth=depth)
+        head = partial(MLP, num_inputs=num_inputs, width=width, depth=depth, activation="relu", bias=False)
+        self.distance = head(num_outputs=1, zero=True)
+        self.feature = head(num_outputs=num_features, zero=False)
         self.sphere_radius = sphere_radius
         self.epsilon = epsilon
         self.min_component = min_component

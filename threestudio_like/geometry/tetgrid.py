@@ -50,7 +50,15 @@ class TetGrid(Explicit):
         super().__init__(radius=radius, num_features=num_features)
         self.encoding = encoding
         num_inputs: int = encoding.num_outputs  # type: ignore[assignment]
-        self.feature = MLP(num_inputs, num_features, width=width, depth=depth)
+        self.feature = MLP(
+            num_inputs=num_inputs,
+            num_outputs=num_features,
+            width=width,
+            depth=depth,
+            activation="relu",
+            bias=False,
+            zero=False,
+        )
         self.resolution = resolution
         self.frozen = frozen
         self.min_component = min_component

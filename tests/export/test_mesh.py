@@ -1,11 +1,10 @@
-"""Files are read back: the same geometry, the same pixels, axes as glTF wants them, whole or absent."""
+"""Files are read back: the same geometry, the same pixels, axes as glTF wants them."""
 
 import numpy as np
 import pytest
 import torch
 import trimesh
 
-from threestudio_like.export.files import replacing, write
 from threestudio_like.export.mesh import read_glb, split, to_bytes, write_glb, write_obj, write_ply
 from threestudio_like.ops.mesh import signed_volume
 from threestudio_like.records import Mesh
@@ -76,15 +75,6 @@ def test_ply_is_closed_and_has_the_texture_s_colours(tmp_path):
 def test_split_makes_one_vertex_of_a_pair():
     parts = split(textured())
     assert len(parts.vertices) == 36 and parts.faces.max() == 35
-
-
-def test_a_failed_write_leaves_what_was_there(tmp_path):
-    write(tmp_path / "deep" / "a.bin", b"old")
-    with pytest.raises(RuntimeError), replacing(tmp_path / "deep" / "a.bin") as partial:
-        partial.write_bytes(b"ne")
-        raise RuntimeError
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.bin"]
-    assert (tmp_path / "deep" / "a.bin").read_bytes() == b"old"
 
 
 def test_a_mesh_without_texture_is_refused(tmp_path):

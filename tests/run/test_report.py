@@ -9,7 +9,6 @@ import imageio.v2 as imageio
 import numpy as np
 import pytest
 
-from threestudio_like.run.curves import MAX_POINTS, curves, drawn, thinned
 from threestudio_like.run.report import MAX_PICTURES, write_report
 
 NASTY = "<script>alert('a & b')</script> \"cup\""
@@ -95,27 +94,3 @@ def test_some_pictures_of_many_the_first_and_the_last_among_them(folder):
 def test_an_empty_folder_still_has_a_page(tmp_path):
     text, _ = page(tmp_path)
     assert tmp_path.name in text
-
-
-def test_curves_skip_what_is_not_a_number():
-    lines = [
-        '{"step": 0, "a": 1.0, "epoch": 0}',
-        "cut",
-        '{"step": 1, "a": NaN, "b": 2}',
-        '{"step": 2, "a": 3.0}',
-        "[1]",
-    ]
-    assert curves(lines) == {"a": [(0, 1.0), (2, 3.0)]}
-
-
-def test_thinning_keeps_the_mean_and_the_span():
-    points = [(float(step), float(step % 7)) for step in range(1000)]
-    few = thinned(points)
-    assert len(few) <= MAX_POINTS
-    assert np.mean([y for _, y in few]) == pytest.approx(np.mean([y for _, y in points]), abs=0.02)
-
-
-def test_a_falling_line_falls_on_the_page():
-    svg = drawn("a", [(0.0, 2.0), (10.0, 1.0)])
-    left, right = (tuple(map(float, p.split(","))) for p in re.search(r"points='([^']+)'", svg)[1].split())
-    assert left[0] < right[0] and left[1] < right[1]  # svg's y runs down

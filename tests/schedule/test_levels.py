@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from threestudio_like.schedule.anneal import linear
-from threestudio_like.schedule.levels import Annealed, Uniform
+from threestudio_like.schedule.levels import Annealed, Power, Uniform
 
 
 def test_uniform_reaches_both_ends_and_is_even() -> None:
@@ -36,6 +36,29 @@ def test_the_draw_is_a_function_of_the_seed() -> None:
     first = levels(3, 8, 1000)
     torch.manual_seed(7)
     assert torch.equal(first, levels(3, 8, 1000))
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])
+def test_power_has_its_density(exponent: float) -> None:
+    """P(t/T < a) = a^(1/exponent), so the density at a is a^(1/exponent - 1) / exponent."""
+    torch.manual_seed(0)
+    count, edges = 100_000, torch.linspace(0, 1, 11, dtype=torch.float64)
+    t = Power(exponent=exponent)(0, count, 1000)
+    assert t.dtype == torch.int64 and t.shape == (count,)
+    found = torch.bincount(t // 100, minlength=10) / count
+    expected = (edges ** (1 / exponent)).diff()
+    assert ((found - expected).abs() < 4 * (expected * (1 - expected) / count).sqrt()).all()
+    middles = (edges[1:] + edges[:-1]) / 2
+    density = middles ** (1 / exponent - 1) / exponent
+    # a bin's share is about its width times the density in its middle; the first bends most
+    assert torch.allclose(found[1:].double(), 0.1 * density[1:], rtol=0.05)
+
+
+def test_power_below_one_favours_high_noise_and_stays_in_the_table() -> None:
+    torch.manual_seed(0)
+    t = Power(exponent=0.01)(0, 10_000, 10)  # nearly all of u^0.01 is close to 1
+    assert t.max() == 9 and (t == 9).float().mean() > 0.99
+    assert Power(exponent=0.5)(0, 10_000, 10).float().mean() > Power(exponent=2)(0, 10_000, 10).float().mean()
 
 
 def test_annealed_is_one_level_for_all_and_draws_nothing() -> None:

@@ -22,7 +22,7 @@ Weight = float | Schedule
 
 
 class Optimization(NamedTuple):
-    """An optimiser, called with parameter groups, and a learning rate for each prefix of parameters' names."""
+    """An optimiser, called with parameter groups, and the learning rate of each prefix of their names."""
 
     optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer]
     learning_rates: Mapping[str, float]
@@ -131,7 +131,10 @@ def parameter_groups(module: nn.Module, learning_rates: Mapping[str, float]) -> 
             continue
         fits = [prefix for prefix in groups if name == prefix or name.startswith(prefix + ".")]
         if not fits:
-            raise ValueError(f"optimization.learning_rates: nothing fits the parameter {name!r}; they are {list(groups)}")
+            known = list(groups)
+            raise ValueError(
+                f"optimization.learning_rates: nothing fits the parameter {name!r}; they are {known}"
+            )
         groups[max(fits, key=len)].append(parameter)
     for prefix, parameters in groups.items():
         if not parameters:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from systems.base import Optimization, System, Weight
+from threestudio_like.geometry.base import Geometry
 from threestudio_like.geometry.convert import begin
 from threestudio_like.loggers.images import column, row
 from threestudio_like.losses.reference import reference_losses
@@ -47,7 +48,9 @@ class Lift(System):
 
     def begin_from(self, scene: Scene) -> None:
         """Take over what the stage before has made."""
-        begin(self.scene.geometry, scene.geometry)
+        target, source = self.scene.geometry, scene.geometry
+        assert isinstance(target, Geometry) and isinstance(source, Geometry)
+        begin(target, source)
 
     def show(self, camera: Camera, step: int) -> Render:
         """The scene as these cameras see it."""

@@ -1,6 +1,6 @@
 """DreamCraft3D, geometry sculpting (Sun et al. 2023, section 3.1): a NeuS under hybrid score distillation.
 
-L = L_reference + L_SDS(2-D prior) + mu L_3D-SDS(view prior) + regularisers; mu is the ratio of the two weights.
+L = L_reference + L_SDS(2-D prior) + mu L_3D-SDS(view prior) + regularisers; mu is the two weights' ratio.
 """
 
 from __future__ import annotations
@@ -37,9 +37,11 @@ class Coarse(Lift):
 
     def regularised(self, render: Render, step: int) -> dict[str, Float[Tensor, ""]]:
         """What a good surface looks like, whatever it shows."""
+        samples = render.samples
+        assert samples is not None, "this stage renders a volume"
         terms = {
-            "eikonal": lambda: shape.eikonal(render.samples),
-            "orient": lambda: shape.orientation(render.samples),
+            "eikonal": lambda: shape.eikonal(samples),
+            "orient": lambda: shape.orientation(samples),
             "sparsity": lambda: shape.sparsity(render.alpha),
             "opaque": lambda: shape.opacity_entropy(render.alpha),
             "normal_smooth": lambda: shape.normal_smoothness(render.normal),

@@ -1,12 +1,13 @@
 """DreamCraft3D, texture boosting by bootstrapped score distillation (Sun et al. 2023, section 3.2).
 
-The geometry stays. In cycles, a DreamBooth model is fine-tuned on augmented renders of the scene, and then the
+The geometry stays. In cycles, a DreamBooth model is fine-tuned on augmented renders of the scene, then the
 texture follows it: renders get closer to what the model learns, and the model learns from better renders.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -77,8 +78,10 @@ class Texture(Lift):
 
     def learned(self, render: Render, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """The losses of the networks that learn the scene."""
-        losses, guidance = {}, self.guidance["texture"]
-        seen = (render.rgba.detach(), [self.prompt] * len(render.rgb), batch.camera, batch.reference, batch.step)
+        losses: dict[str, Float[Tensor, ""]] = {}
+        guidance: Any = self.guidance["texture"]  # which one, the configuration says
+        prompts = [self.prompt] * len(render.rgb)
+        seen = (render.rgba.detach(), prompts, batch.camera, batch.reference, batch.step)
         if self.due("dreambooth", batch.step):
             if batch.step % self.refresh_every == 0:
                 guidance.refresh(*seen)

@@ -26,8 +26,16 @@ def cameras(count: int, size: int = 32) -> Camera:
 def small_lift() -> Lift:
     torch.manual_seed(0)
     return Lift(
-        channels=4, radius=RADIUS, width=16, groups=8, features=4, depths=4, samples=6, hidden=8,
-        out_channels=5, vector_channels=7,
+        channels=4,
+        radius=RADIUS,
+        width=16,
+        groups=8,
+        features=4,
+        depths=4,
+        samples=6,
+        hidden=8,
+        out_channels=5,
+        vector_channels=7,
     ).eval()
 
 
@@ -83,8 +91,12 @@ def test_turning_object_and_cameras_together_changes_nothing():
     lift, target, source = small_lift(), cameras(2), cameras(2)
     picture, vector = torch.randn(2, 4, 32, 32), torch.zeros(2, 7)
     turn = orbit(
-        azimuth=torch.tensor([1.0]), elevation=torch.tensor([0.4]), distance=torch.tensor([1.0]),
-        fov_y=torch.tensor([1.0]), height=1, width=1,
+        azimuth=torch.tensor([1.0]),
+        elevation=torch.tensor([0.4]),
+        distance=torch.tensor([1.0]),
+        fov_y=torch.tensor([1.0]),
+        height=1,
+        width=1,
     ).c2w[0, :3, :3]
 
     def turned(camera: Camera) -> Camera:

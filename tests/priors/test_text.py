@@ -45,5 +45,11 @@ def test_view_words():
     ones = torch.ones(len(degrees))
     camera = orbit(azimuth=azimuth, elevation=elevation, distance=ones, fov_y=ones, height=1, width=1)
     assert view_words(camera) == [
-        "front view", "front view", "side view", "side view", "back view", "back view", "overhead view",
+        "front view",
+        "front view",
+        "side view",
+        "side view",
+        "back view",
+        "back view",
+        "overhead view",
     ]

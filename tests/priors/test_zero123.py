@@ -47,6 +47,11 @@ def test_mistakes(zero123, views, small_denoiser):
         zero123().condition([""], views(1).camera, None)
     with pytest.raises(ValueError, match="image_channels: must be 16"):
         type(zero123())(
-            schedule=zero123().schedule, size=16, denoiser=small_denoiser(3, None), pose=zero123().pose,
-            lift=None, dropout=0.05, weights=None,
+            schedule=zero123().schedule,
+            size=16,
+            denoiser=small_denoiser(3, None),
+            pose=zero123().pose,
+            lift=None,
+            dropout=0.05,
+            weights=None,
         )

@@ -13,7 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 
-def show(pictures: Mapping[str, Float[Tensor, "H W 3"]], step: int, folder: str | Path, loggers: Iterable[Any]) -> None:
+def show(
+    pictures: Mapping[str, Float[Tensor, "H W 3"]], step: int, folder: str | Path, loggers: Iterable[Any]
+) -> None:
     """Write each picture as images/<name>-<step>.png, and to every logger that takes pictures."""
     for name, picture in pictures.items():
         pixels = to_bytes(picture)

@@ -24,7 +24,9 @@ def orbit(
 ) -> Camera:
     """Cameras on spheres around the origin, looking at it, z up; angles in radians."""
     flat = torch.cos(elevation)
-    outward = torch.stack([flat * torch.cos(azimuth), flat * torch.sin(azimuth), torch.sin(elevation)], dim=-1)
+    outward = torch.stack(
+        [flat * torch.cos(azimuth), flat * torch.sin(azimuth), torch.sin(elevation)], dim=-1
+    )
     right = torch.stack([-torch.sin(azimuth), torch.cos(azimuth), torch.zeros_like(azimuth)], dim=-1)
     up = torch.linalg.cross(outward, right)
     rotation = torch.stack([right, up, outward], dim=-1)

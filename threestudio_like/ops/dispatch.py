@@ -46,7 +46,7 @@ def installed(backend: str) -> bool:
 
 
 def use(backend: str) -> None:
-    """Ask for `auto`, `torch` (the references) or a named backend; a missing one is an error, not a fallback."""
+    """Ask for `auto`, `torch` (the references) or a named backend; a missing one is an error, no fallback."""
     global _asked
     choices = ["auto", "torch", *BACKENDS]
     if backend not in choices:

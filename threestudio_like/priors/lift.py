@@ -163,9 +163,7 @@ def bilinear(picture: Float[Tensor, "S C H W"], places: Float[Tensor, "B N 2"]) 
     return found[:, :, 0].transpose(1, 2)
 
 
-def trilinear(
-    volume: Float[Tensor, "S C D H W"], places: Float[Tensor, "B N 3"]
-) -> Float[Tensor, "B N C"]:
+def trilinear(volume: Float[Tensor, "S C D H W"], places: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N C"]:
     """Interpolate; zero outside. Places are (x, y, depth), the edges of the volume at -1 and 1."""
     volume = volume.expand(len(places), *volume.shape[1:])
     found = F.grid_sample(volume, places[:, None, None], align_corners=False)

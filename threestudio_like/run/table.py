@@ -45,7 +45,7 @@ def rows(folder: Path) -> list[Row]:
 
 
 def means(runs: Iterable[Row]) -> list[Row]:
-    """One line for each experiment of several finished runs: the mean of every score that all of them have."""
+    """One line for each experiment of several finished runs: the mean of every score that all have."""
     groups: dict[str, list[Row]] = {}
     for run in runs:
         if run.state == "finished":

@@ -44,9 +44,7 @@ class VP(nn.Module):
         """T, the number of noise levels."""
         return self.alpha_bar.shape[0]
 
-    def coefficients(
-        self, t: Int[Tensor, " B"], like: Float[Tensor, "B ..."]
-    ) -> tuple[Tensor, Tensor]:
+    def coefficients(self, t: Int[Tensor, " B"], like: Float[Tensor, "B ..."]) -> tuple[Tensor, Tensor]:
         """(sqrt(alpha_bar_t), sqrt(1 - alpha_bar_t)), shaped to multiply `like`."""
         alpha_bar = self.alpha_bar[t].to(like.dtype).view(-1, *[1] * (like.ndim - 1))
         return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()

@@ -1,4 +1,4 @@
-"""The texture stage: the geometry stays, the picture is met, and the cycle of learning and following turns."""
+"""The texture stage: the geometry stays, the picture is met, the cycle of learning and following turns."""
 
 import torch
 

@@ -2,7 +2,11 @@
 
 import torch
 
-OFF = ("guidance.texture.prior.weights=null", "scene.geometry.resolution=12")
+OFF = (
+    "guidance.texture.prior.weights=null",
+    "guidance.view.prior.weights=null",
+    "scene.geometry.resolution=12",
+)
 
 
 def test_the_cycle_trains_dreambooth_first_then_distils(built, ball):
@@ -14,7 +18,7 @@ def test_the_cycle_trains_dreambooth_first_then_distils(built, ball):
     system.compute(ball(5))
     assert len(system.guidance["texture"].pool.pictures) == 2
     assert set(system.compute(ball(20))) == {"rgb"}
-    assert set(system.compute(ball(21))) == {"texture", "lora"}
+    assert set(system.compute(ball(21))) == {"texture", "lora", "view"}
     assert set(system.compute(ball(100))) == {"dreambooth"}
 
 

@@ -22,7 +22,8 @@ def test_a_depth_that_comes_with_the_picture_is_compared(built, ball):
 
 
 def test_without_guidance_the_silhouette_and_colour_approach_the_pictures(built, ball, fitted):
-    system = built("coarse", *OFF, *LATTICE, "scene.geometry.sphere_radius=0.45")
+    faster = "optimization.learning_rates={scene.geometry:0.005}"
+    system = built("coarse", *OFF, *LATTICE, "scene.geometry.sphere_radius=0.45", faster)
     for name in ("image", "view"):
         system.weights[name] = lambda step: 0.0
     mask = ball(0).reference.alpha

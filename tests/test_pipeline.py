@@ -1,0 +1,107 @@
+"""DreamCraft3D from the command line: three stages of seconds with the bundled priors, unbroken and killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+import trimesh
+
+ROOT = Path(__file__).parents[1]
+STEPS = {"coarse": 6, "fine": 6, "texture": 8}
+SIZES = {
+    "coarse.data.resolution.value": 16,
+    "coarse.data.cameras.resolution.value": 16,
+    "fine.data.resolution.value": 24,
+    "fine.data.cameras.resolution.value": 24,
+    "fine.system.scene.geometry.resolution": 16,
+    "texture.data.resolution.value": 24,
+    "texture.data.cameras.resolution.value": 24,
+    "texture.system.scene.geometry.resolution": 16,
+    "texture.system.refresh_every": 2,
+    "texture.system.guidance.texture.augment.count": 2,
+}
+CYCLE = {"rgb": (3, 6), "texture": (3, 6), "lora": (3, 6), "dreambooth": (0, 3)}  # of 6 steps each
+
+
+def command(outputs: Path) -> list[str]:
+    """The demo picture, tiny."""
+    words = [f"outputs={outputs}", "name=tiny", "export.frames=4", "export.side=64", "export.texture=128"]
+    words += [f"stages.{key}={value}" for key, value in SIZES.items()]
+    for stage, steps in STEPS.items():
+        words += [f"stages.{stage}.trainer.max_steps={steps}", f"stages.{stage}.system.draw_every=5"]
+        words += [f"stages.{stage}.trainer.callbacks.checkpoints.every=2"]
+    for name, (begin, until) in CYCLE.items():
+        key = f"stages.texture.system.weights.{name}"
+        words += [f"{key}.period=6", f"{key}.begin={begin}", f"{key}.until={until}"]
+    return [sys.executable, str(ROOT / "launch.py"), *words]
+
+
+def environment() -> dict[str, str]:
+    """One thread: the machine may be busy with other tests."""
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing disturbed, started from another working directory."""
+    outputs = tmp_path_factory.mktemp("unbroken")
+    subprocess.run(command(outputs), check=True, env=environment(), cwd=outputs, timeout=600)
+    return outputs / "dreamcraft3d" / "small" / "tiny"
+
+
+def test_every_file_a_user_expects_is_there(unbroken: Path) -> None:
+    for name in ("config.yaml", "run.json", "metrics.json", "report.html", "log.txt"):
+        assert (unbroken / name).stat().st_size > 0
+    for name in ("model.glb", "turntable.mp4", "preview.png"):
+        assert (unbroken / "export" / name).stat().st_size > 0
+    for stage in STEPS:
+        assert list((unbroken / stage / "images").glob("*.png"))
+
+
+def test_the_model_is_a_textured_mesh_standing_upright(unbroken: Path) -> None:
+    mesh = trimesh.load(unbroken / "export" / "model.glb", force="mesh", process=False)
+    assert len(mesh.faces) > 100 and mesh.visual.uv is not None
+    assert mesh.visual.material.baseColorTexture.size == (128, 128)
+    low, high = mesh.bounds
+    assert ((high - low) > 0.2).all() and (high < 0.76).all() and (low > -0.76).all()
+
+
+def test_metrics_of_a_picture_are_its_own_view(unbroken: Path) -> None:
+    metrics = json.loads((unbroken / "metrics.json").read_text())
+    assert 0 <= metrics["mask_iou"] <= 1 and metrics["front_psnr"] > 5
+    assert [metrics["stages"][name]["steps"] for name in STEPS] == list(STEPS.values())
+
+
+def killed_when(appears: Path, process: subprocess.Popen) -> None:
+    """kill -9 as soon as a file is there."""
+    deadline = time.monotonic() + 600
+    while not appears.exists():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.parametrize("stage", ["fine", "texture"])
+def test_killed_and_resumed_it_ends_with_the_same_scene(unbroken: Path, tmp_path: Path, stage: str) -> None:
+    folder = tmp_path / "dreamcraft3d" / "small" / "tiny"
+    process = subprocess.Popen(command(tmp_path), env=environment(), stdout=subprocess.DEVNULL)
+    killed_when(folder / stage / "checkpoints" / "last.ckpt", process)
+    assert not (folder / "export" / "model.glb").exists()
+    resume = [sys.executable, str(ROOT / "launch.py"), f"resume={folder}"]
+    subprocess.run(resume, check=True, env=environment(), timeout=600)
+    for name in STEPS:
+        ours, theirs = (
+            safetensors.torch.load_file(run / name / "scene.safetensors") for run in (folder, unbroken)
+        )
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+    assert json.loads((folder / "run.json").read_text())["state"] == "finished"

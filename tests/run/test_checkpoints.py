@@ -1,6 +1,7 @@
 """A checkpoint is whole or absent, and plain."""
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -17,13 +18,21 @@ def test_failed_save_keeps_the_last(tmp_path) -> None:
     assert [path.name for path in file.parent.iterdir()] == ["last.ckpt"]
 
 
-def test_first_interrupt_waits_second_does_not() -> None:
-    before, kept = signal.getsignal(signal.SIGINT), Checkpoints(every=1)
+@pytest.fixture
+def keyboard() -> Iterator[None]:
+    """Python's own handler, which a process started in the background of a script does not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_first_interrupt_waits_second_does_not(keyboard: None) -> None:
+    kept = Checkpoints(every=1)
     with pytest.raises(KeyboardInterrupt), kept.listening():
         signal.raise_signal(signal.SIGINT)
         assert kept.interrupted
         signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_seconds_go_on() -> None:

@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: run test lint clean
+.PHONY: run test nightly lint clean
 
 run: $(STAMP)
 	$(BIN)/python launch.py
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+nightly: $(STAMP)  # the slow ones, and those that need an accelerator or weights, too
+	$(BIN)/python -m pytest -m ""
 
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -74,6 +74,8 @@ class System(LightningModule):
         torch.manual_seed(mixed(self.seed, batch.step, self.global_rank))
         losses = self.compute(batch)
         assert set(losses) <= set(self.losses), f"undeclared losses: {set(losses) - set(self.losses)}"
+        if not losses:
+            raise ValueError(f"weights: no loss is due at step {batch.step}; give one a weight there")
         weighted = {name: self.weights[name](batch.step) * loss for name, loss in losses.items()}
         total = torch.stack(list(weighted.values())).sum()
         self.log("loss", total.detach(), prog_bar=True)

@@ -1,5 +1,7 @@
 """Weights and losses must name each other, parameters must be grouped, seeds must not repeat."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -42,6 +44,13 @@ def test_the_total_is_the_weighted_sum_and_its_minimum_is_where_it_should_be():
         total.backward()
         optimizer.step()
     assert system.x.item() == pytest.approx(0.75, abs=1e-5)  # 3 (x-1)^2 + x^2
+
+
+def test_a_step_with_nothing_to_do_is_an_error_that_names_it(monkeypatch):
+    system = Quadratic({"near": 1.0, "small": 1.0})
+    monkeypatch.setattr(system, "compute", lambda batch: {})
+    with pytest.raises(ValueError, match="weights: no loss is due at step 7"):
+        system.training_step(SimpleNamespace(step=7), 0)
 
 
 def test_the_longest_prefix_takes_the_parameter():

@@ -50,3 +50,9 @@ def test_any(words: str) -> None:
 def test_left_alone() -> None:
     same = ["seed=1,2", "prompt='a','b'", "-m", "image=null", "stages.a.prompt=x y", '--config-dir=x="y"']
     assert quoted(same) == same
+
+
+def test_null_of_a_group() -> None:
+    nulls = ["export=null", "geometry@stages.a.system.scene.geometry=null"]
+    assert quoted(nulls) == [argument.replace("null", "[]") for argument in nulls]
+    assert quoted(["score=null", "plan=null"]) == ["score=null", "plan=null"]  # values, not groups

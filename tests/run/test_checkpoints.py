@@ -1,12 +1,15 @@
 """A checkpoint is whole or absent, and plain."""
 
+import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 from threestudio_like.run.checkpoints import AtomicCheckpointIO, Checkpoints
+from threestudio_like.run.errors import UserError
 
 
 def test_failed_save_keeps_the_last(tmp_path) -> None:
@@ -16,6 +19,27 @@ def test_failed_save_keeps_the_last(tmp_path) -> None:
         keeper.save_checkpoint({"step": lambda: 2}, file)
     assert torch.load(file, weights_only=True) == {"step": 1}
     assert [path.name for path in file.parent.iterdir()] == ["last.ckpt"]
+
+
+class Code:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("kind", ["short", "empty", "words", "code"])
+def test_bad_checkpoint_is_refused_and_never_run(tmp_path: Path, kind: str) -> None:
+    file, trace = tmp_path / "last.ckpt", tmp_path / "trace"
+    torch.save({"weights": torch.zeros(1000), **({"x": Code(str(trace))} if kind == "code" else {})}, file)
+    whole = file.read_bytes()
+    file.write_bytes({"short": whole[:1500], "empty": b"", "words": b"hello", "code": whole}[kind])
+    with pytest.raises(UserError, match="last.ckpt: not a whole checkpoint"):
+        AtomicCheckpointIO().load_checkpoint(file, weights_only=True)
+    assert not trace.exists()
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
 """What Hydra and OmegaConf say, in our words; what a constructor says, under its full key."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
-from threestudio_like.run.composition import build, leaves, resolved
+from threestudio_like.run.composition import build, leaves, resolved, saved
 from threestudio_like.run.errors import UserError
 
 
@@ -58,3 +59,11 @@ def test_interpolation_of_nothing() -> None:
 
 def test_leaves() -> None:
     assert dict(leaves({"a": {"b": 1, "c": [2]}, "d": {}}, "")) == {"a.b": 1, "a.c": [2], "d": {}}
+
+
+@pytest.mark.parametrize("text", ["a: [b", "- a"])
+def test_damaged_configuration(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(UserError, match="resume: .*config.yaml"):
+        saved(tmp_path, [])

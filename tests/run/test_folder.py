@@ -43,6 +43,19 @@ def test_claimed(tmp_path: Path) -> None:
     assert names == ["cup", "cup-2", "cup-3"]
 
 
+def test_claimed_where_nothing_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for parent in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/none")):
+        with pytest.raises(UserError, match=f"outputs: cannot write in {parent}"):
+            claimed(parent, "name")
+
+
+def test_damaged_manifest(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"plan": [')
+    with pytest.raises(UserError, match="run.json cannot be read"):
+        RunFolder(tmp_path, writes=True)
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     first = RunFolder(tmp_path, writes=True)
     with pytest.raises(UserError, match="another process is at work"):

@@ -7,6 +7,8 @@ from textwrap import dedent
 import pytest
 from PIL import Image
 
+CONFIGS = Path(__file__).parents[2] / "configs"
+
 
 @pytest.mark.parametrize(
     ("overrides", "line"),
@@ -29,6 +31,9 @@ from PIL import Image
         ("image=nothing.png", "image: no such file 'nothing.png'"),
         (f"image={__file__}", "is not a picture"),
         ("resume=nowhere", "resume: no run in nowhere"),
+        (f"resume={CONFIGS}", f"resume: no run in {CONFIGS}"),  # a config.yaml, and no run.json
+        ("seed=-1", "seed: expected a whole number from 0"),
+        ("plan=[]", "plan: names no stage; choose one of: first, second"),
     ],
 )
 def test_mistakes(refused, tmp_path: Path, overrides: str, line: str) -> None:

@@ -131,6 +131,13 @@ STAGE = {
             {"stages": {"coarse": STAGE}, "plan": "coarse"},
             r"plan: expected a list, got 'coarse'; write plan=\[coarse\]",
         ),
+        ({"stages": {"coarse": STAGE}, "plan": []}, "plan: names no stage; choose one of: coarse"),
+        ({"stages": {"coarse": STAGE}, "plan": [["coarse"]]}, "plan: no stage \"\\['coarse'\\]\""),
+        (
+            {"stages": {"coarse": STAGE}, "seed": -1},
+            "seed: expected a whole number from 0 to 4294967295, got -1",
+        ),
+        ({"stages": {"coarse": STAGE}, "seed": "abc"}, "seed: expected a whole number"),
         (
             {"stages": {"coarse": STAGE, "coarze": {"trainer": {"max_steps": 1}}}},
             "stages.coarze: has no system and no data and no trainer; did you mean 'coarse'?",

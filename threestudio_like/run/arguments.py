@@ -6,7 +6,9 @@ It is done in sys.argv, so that the processes of other devices get it too.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 TEXTS = ("prompt",)  # anything is a text, `null` and `true` too
 PATHS = ("image", "object", "name", "resume", "outputs")  # `null` stays null
 
@@ -18,6 +20,9 @@ def quoted(arguments: list[str]) -> list[str]:
 
 def quote(argument: str) -> str:
     """`prompt=a cup, red!` to `prompt='a cup, red!'`; what is quoted stays, so it can sweep."""
+    group = re.fullmatch(r"([\w/]+)(@[\w.]+)?=null", argument)
+    if group and (CONFIGS / group[1]).is_dir():
+        return argument.removesuffix("null") + "[]"  # Hydra's own null: no option of this group
     match = re.fullmatch(r"(\w+)=(.*)", argument, flags=re.DOTALL)
     if not match or match[1] not in TEXTS + PATHS:
         return argument

@@ -16,6 +16,7 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
+from threestudio_like.run.errors import UserError
 from threestudio_like.run.folder import replaced
 
 
@@ -28,6 +29,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Beside its place, flushed to disk, then renamed."""
         with replaced(Path(path)) as partial, open(partial, "wb") as file:
             torch.save(checkpoint, file)
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **settings: Any) -> dict[str, Any]:
+        """Plain values only; whatever else is in the file is not run, and refused in one line."""
+        try:
+            return super().load_checkpoint(path, *args, **settings)
+        except Exception as error:  # damaged bytes end the reader in errors of any kind
+            text = "not a whole checkpoint; move it away, and the stage begins anew"
+            raise UserError(f"resume: {path}: {text}") from error
 
 
 class Checkpoints(Checkpoint):

@@ -129,16 +129,20 @@ def near_override(key: str, arguments: list[str], configs: Path) -> str:
 def saved(folder: Path, overrides: list[str]) -> dict[str, Any]:
     """The configuration that a run began with; what the command line gives beside it is refused."""
     file = folder / "config.yaml"
-    if not file.exists():
-        near = [f.parent.name for f in folder.parent.glob("*/config.yaml")]
+    if not file.exists() or not (folder / "run.json").exists():
+        near = [f.parent.name for f in folder.parent.glob("*/run.json")]
         raise UserError(f"resume: no run in {folder}{hint(folder.name, near)}")
     for override in overrides:
         name = override.lstrip("+~").split("=")[0]
         if name not in KEPT_OPEN:
             free = ", ".join(KEPT_OPEN)
             raise UserError(f"{name}: a resumed run keeps its settings ({free} may change); start a new one")
-    tree = OmegaConf.to_container(OmegaConf.load(file))
-    assert isinstance(tree, dict)
+    try:
+        tree = OmegaConf.to_container(OmegaConf.load(file))
+    except Exception as error:  # YAML's have no base among the built-in ones
+        raise UserError(f"resume: {file} cannot be read ({one_line(error)})") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"resume: {file} is not the configuration of a run")
     return {str(name): value for name, value in tree.items()}
 
 

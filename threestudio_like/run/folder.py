@@ -44,7 +44,11 @@ class RunFolder:
         self.writes = writes
         self._lock = lock(path) if writes else None
         file = path / "run.json"
-        self.manifest: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        try:
+            self.manifest: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        except ValueError as error:
+            self.close()
+            raise UserError(f"resume: {file} cannot be read ({error})") from error
 
     def record(self, **values: Any) -> None:
         """Set values of the manifest and write it."""
@@ -81,14 +85,17 @@ def failing(folder: RunFolder, group: str, name: str) -> Iterator[None]:
 
 def claimed(parent: Path, name: str) -> Path:
     """A new folder called `name`, or `name-2`, `name-3`… where that is taken."""
-    parent.mkdir(parents=True, exist_ok=True)
-    count = 1
-    while True:
-        path = parent / (name if count == 1 else f"{name}-{count}")
-        with suppress(FileExistsError):
-            path.mkdir()
-            return path
-        count += 1
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        count = 1
+        while True:
+            path = parent / (name if count == 1 else f"{name}-{count}")
+            with suppress(FileExistsError):
+                path.mkdir()
+                return path
+            count += 1
+    except OSError as error:
+        raise UserError(f"outputs: cannot write in {parent} ({error.strerror})") from error
 
 
 def lock(path: Path) -> TextIO:

@@ -73,7 +73,7 @@ def execute(tree: Mapping[str, Any], folder: RunFolder) -> None:
     """Everything between the folder and its last file."""
     folder.record(state="running", error="", **circumstances())
     log.info("%s", folder.path)
-    if tree["ops"]:
+    if tree.get("ops"):
         build(tree["ops"], "ops")
         chosen = table("cuda" if torch.cuda.is_available() else "cpu")
         log.info("ops: %s", ", ".join(f"{op} by {backend}" for op, backend in chosen.items()))

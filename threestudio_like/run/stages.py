@@ -21,6 +21,7 @@ from threestudio_like.run.signatures import check, is_part, located
 
 log = logging.getLogger(__name__)
 PARTS = ("system", "data", "trainer")
+MAX_SEED = 2**32 - 1  # of NumPy's generator
 ALONE = ("accelerator", "devices", "num_nodes", "strategy")  # what the stages of one run must share
 
 
@@ -31,9 +32,11 @@ def planned(config: Mapping[str, Any]) -> list[str]:
         return list(stages)
     if not isinstance(plan, list):
         raise UserError(f"plan: expected a list, got {plan!r}; write plan=[{plan}]")
-    for name in plan:
+    if not plan:
+        raise UserError(f"plan: names no stage{hint('', stages)}")
+    for name in map(str, plan):
         if name not in stages:
-            raise UserError(f"plan: no stage {name!r}{hint(str(name), stages)}")
+            raise UserError(f"plan: no stage {name!r}{hint(name, stages)}")
     return plan
 
 
@@ -42,6 +45,9 @@ def check_stages(config: Mapping[str, Any]) -> None:
     stages = config.get("stages") or {}
     if not stages:
         raise UserError("stages: this experiment has none")
+    seed = config.get("seed", 0)
+    if type(seed) is not int or not 0 <= seed <= MAX_SEED:
+        raise UserError(f"seed: expected a whole number from 0 to {MAX_SEED}, got {seed!r}")
     for name, stage in stages.items():
         lacks = [part for part in PARTS if not is_part((stage or {}).get(part))]
         if lacks:

@@ -36,6 +36,19 @@ def test_every_run_has_a_line_and_finished_ones_a_mean(outputs: Path) -> None:
     assert mean.name == "mean of 2"
 
 
+def test_runs_of_one_name_in_several_folders_stand_together(outputs: Path) -> None:
+    for folder in ("first", "second"):
+        (outputs / folder).mkdir()
+        record = {"experiment": "dreamcraft3d/small", "state": "finished"}
+        (outputs / folder / "run.json").write_text(json.dumps(record))
+    twins = [outputs / "first", outputs / "second"]
+    for parent in twins:
+        (parent / "cup").mkdir()
+        (parent / "run.json").rename(parent / "cup" / "run.json")
+        (parent / "cup" / "metrics.json").write_text(json.dumps({"volume_iou": 0.1}))
+    assert [run.name for run in rows(outputs)] == ["cup", "cup", "cup", "duck", "fox"]
+
+
 def test_the_table_is_markdown_with_equal_columns(outputs: Path) -> None:
     lines = text(rows(outputs)).splitlines()
     assert len({len(line) for line in lines}) == 1 and len(lines) == 5

@@ -41,7 +41,7 @@ def rows(folder: Path) -> list[Row]:
         numbers = json.loads(scores.read_text()) if scores.exists() else {}
         kept = {name: numbers[name] for name in SCORES if name in numbers}
         found.append(Row(record.get("experiment", "?"), manifest.parent.name, record.get("state", "?"), kept))
-    return sorted(found)
+    return sorted(found, key=lambda run: run[:3])
 
 
 def means(runs: Iterable[Row]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""DreamCraft3D from the command line: three stages of seconds with the bundled priors, unbroken and killed."""
+"""DreamCraft3D from the command line: three stages of seconds, bundled priors, unbroken and killed."""
 
 import json
 import os

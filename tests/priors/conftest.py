@@ -103,3 +103,29 @@ def views():
         return View(camera, torch.rand(count, 32, 32, 3), torch.rand(count, 32, 32, 1))
 
     return make
+
+
+@pytest.fixture
+def prior(monkeypatch) -> TextToImage:
+    """A text prior of 8 pixels, in float32 everywhere, for what learns beside it."""
+    monkeypatch.setattr("threestudio_like.priors.unet.multiplies_bfloat16", lambda device: False)
+    torch.manual_seed(0)
+    denoiser = Denoiser(
+        channels=4,
+        image_channels=0,
+        token_channels=8,
+        widths=[8, 16],
+        blocks=1,
+        head_channels=8,
+        groups=4,
+        tail_channels=4,
+    )
+    prior = TextToImage(
+        schedule=VP(betas=cosine(100, 0.008)),
+        size=8,
+        denoiser=denoiser,
+        text=Text(buckets=64, channels=8, length=4, heads=2),
+        dropout=0.1,
+        weights=None,
+    )
+    return prior.eval()  # attention takes another path in training, equal but for rounding

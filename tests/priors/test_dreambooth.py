@@ -1,36 +1,7 @@
-import pytest
 import torch
 
 from threestudio_like.ops.camera import orbit
 from threestudio_like.priors.dreambooth import DreamBooth
-from threestudio_like.priors.text import Text
-from threestudio_like.priors.text_to_image import TextToImage
-from threestudio_like.priors.unet import Denoiser
-from threestudio_like.schedule.vp import VP, cosine
-
-
-@pytest.fixture
-def prior() -> TextToImage:
-    torch.manual_seed(0)
-    denoiser = Denoiser(
-        channels=4,
-        image_channels=0,
-        token_channels=8,
-        widths=[8, 16],
-        blocks=1,
-        head_channels=8,
-        groups=4,
-        tail_channels=4,
-    )
-    prior = TextToImage(
-        schedule=VP(betas=cosine(100, 0.008)),
-        size=8,
-        denoiser=denoiser,
-        text=Text(buckets=64, channels=8, length=4, heads=2),
-        dropout=0.1,
-        weights=None,
-    )
-    return prior.eval()  # attention takes another path in training, equal but for rounding
 
 
 def question(model):

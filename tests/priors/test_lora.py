@@ -7,37 +7,8 @@ from torch import nn
 
 from threestudio_like.ops.camera import orbit
 from threestudio_like.priors.lora import LoRA, LowRank, unet_of
-from threestudio_like.priors.text import Text
-from threestudio_like.priors.text_to_image import TextToImage
-from threestudio_like.priors.unet import Denoiser
-from threestudio_like.schedule.vp import VP, cosine
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
-
-
-@pytest.fixture
-def prior(monkeypatch) -> TextToImage:
-    monkeypatch.setattr("threestudio_like.priors.unet.multiplies_bfloat16", lambda device: False)
-    torch.manual_seed(0)
-    denoiser = Denoiser(
-        channels=4,
-        image_channels=0,
-        token_channels=8,
-        widths=[8, 16],
-        blocks=1,
-        head_channels=8,
-        groups=4,
-        tail_channels=4,
-    )
-    prior = TextToImage(
-        schedule=VP(betas=cosine(100, 0.008)),
-        size=8,
-        denoiser=denoiser,
-        text=Text(buckets=64, channels=8, length=4, heads=2),
-        dropout=0.1,
-        weights=None,
-    )
-    return prior.eval()  # attention takes another path in training, equal but for rounding
 
 
 def adapted(prior, targets=ATTENTION, rank=2, alpha=4.0) -> LoRA:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from threestudio_like.schedule.oracle import gaussian_eps, mixture_eps
+from threestudio_like.schedule.oracle import gaussian_eps, gaussian_score, mixture_eps, mixture_score
 from threestudio_like.schedule.vp import VP, linear, scaled_linear
 
 DDPM = linear(1000, 1e-4, 0.02)
@@ -49,3 +49,17 @@ def test_mixture_of_one_is_the_gaussian():
     x_t, mean, t = torch.randn(2, 3, 4), torch.randn(3, 4), torch.tensor([100, 800])
     one = mixture_eps(x_t, t, vp, mean[None], 0.5, torch.ones(1))
     torch.testing.assert_close(one, gaussian_eps(x_t, t, vp, mean, 0.5))
+
+
+def test_scores_with_added_noise_are_gradients_of_their_densities():
+    means = torch.tensor([[1.0, 0.0], [-1.0, 0.5], [0.0, 2.0]], dtype=torch.float64)
+    weights = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    x = torch.randn(6, 2, dtype=torch.float64, requires_grad=True)
+    sigma = torch.rand(6, 1, dtype=torch.float64)
+    spread = 0.4**2 + sigma**2
+    exponents = -0.5 * (x[:, None] - means).square().sum(-1) / spread + weights.log()
+    (wanted,) = torch.autograd.grad(torch.logsumexp(exponents, 1).sum(), x)
+    found = mixture_score(x.detach(), sigma, means, 0.4, weights)
+    torch.testing.assert_close(found, wanted)
+    alone = gaussian_score(x.detach(), sigma, means[0], 0.4)
+    torch.testing.assert_close(alone, mixture_score(x.detach(), sigma, means[:1], 0.4, weights[:1]))

@@ -1,0 +1,82 @@
+"""Langevin sampling with exact scores: its variance is followed exactly, its mixtures are counted."""
+
+import pytest
+import torch
+
+from threestudio_like.schedule.langevin import annealed_langevin, langevin
+from threestudio_like.schedule.oracle import gaussian_score, mixture_score
+from threestudio_like.schedule.ve import VE, geometric
+
+NCSN = VE(sigmas=geometric(10, 1.0, 0.01))
+
+
+def variance(std, convention):
+    """Of annealed Langevin from one point: the chain is affine, so unit noises are followed one by one."""
+    units = 1001
+    drawn = iter(torch.eye(units, dtype=torch.float64)[1:])
+
+    def randn_like(x):
+        return next(drawn)[:, None]
+
+    def score(x, level):
+        return gaussian_score(x, NCSN.deviation(level, x), torch.zeros(()), std)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "randn_like", randn_like)
+        start = torch.zeros(units, 1, dtype=torch.float64)
+        x = annealed_langevin(score, start, NCSN, step=2e-5, count=100, convention=convention, denoise=False)
+    return x.square().sum().item()
+
+
+@pytest.mark.parametrize(
+    ("std", "code", "paper"),
+    [(0.0, 1.1111, 1.0526), (0.1, 1.0282, 1.0577), (0.25, 1.0309, 1.0608), (0.5, 1.0312, 1.0612)],
+)
+def test_variance_of_annealed_langevin(std, code, paper):
+    target = std**2 + 0.01**2
+    assert variance(std, "code") / target == pytest.approx(code, abs=2e-3)
+    assert variance(std, "paper") / target == pytest.approx(paper, abs=2e-3)
+
+
+def mixture(x, sigma):
+    means = torch.tensor([[5.0, 5.0], [-5.0, -5.0]])
+    return mixture_score(x, sigma, means, 1.0, torch.tensor([0.8, 0.2]))
+
+
+def share_of_first(x):
+    return (x.sum(-1) > 0).float().mean().item()
+
+
+def test_mixture_weights_are_lost_by_plain_and_kept_by_annealed_langevin():
+    """Song and Ermon's toy (section 3.2.2): 80 : 20 at +-5, from uniform points."""
+    torch.manual_seed(0)
+    start = 16 * torch.rand(2000, 2) - 8
+    none = torch.zeros(len(start), 1)
+    plain = langevin(lambda x: mixture(x, none), start, step=0.1, count=500, convention="paper")
+    assert share_of_first(plain) == pytest.approx(0.5, abs=0.05)
+    ladder = VE(sigmas=geometric(10, 20.0, 1.0))
+    annealed = annealed_langevin(
+        lambda x, level: mixture(x, ladder.deviation(level, x)),
+        start,
+        ladder,
+        step=0.1,
+        count=100,
+        convention="paper",
+        denoise=False,
+    )
+    assert share_of_first(annealed) == pytest.approx(0.8, abs=0.05)
+
+
+def test_denoising_takes_the_last_noise_away():
+    """Delta data at 0: Tweedie's step lands on it."""
+    x = torch.randn(5, 3)
+    end = annealed_langevin(
+        lambda x, level: -x / NCSN.deviation(level, x) ** 2,
+        x,
+        NCSN,
+        step=2e-5,
+        count=2,
+        convention="code",
+        denoise=True,
+    )
+    assert end.abs().max() < 1e-6

@@ -1,0 +1,38 @@
+"""Ladders of noise levels."""
+
+import math
+
+import pytest
+import torch
+
+from threestudio_like.schedule.ve import VE, geometric, overlapping
+
+
+def test_ladder_of_ncsn():
+    ladder = geometric(10, 1.0, 0.01)
+    assert ladder[0].item() == pytest.approx(1) and ladder[-1].item() == pytest.approx(0.01)
+    torch.testing.assert_close(ladder[1:] / ladder[:-1], torch.full((9,), 0.599484))
+
+
+def test_neighbours_of_the_overlapping_ladder():
+    """Half of the radii of one level are common at the next, simulated."""
+    dimensions = 3 * 32 * 32
+    ladder = overlapping(dimensions, 50.0, 0.01)
+    assert 200 < len(ladder) < 260  # NCSNv2 uses 232 for CIFAR-10
+    ratio = (ladder[0] / ladder[1]).item()
+    torch.manual_seed(0)
+    radii = (math.sqrt(dimensions) + torch.randn(200_000) / math.sqrt(2)) * ratio
+    share = ((radii - math.sqrt(dimensions)).abs() < 3 / math.sqrt(2) * ratio).float().mean().item()
+    assert share == pytest.approx(0.5, abs=0.02)
+
+
+def test_what_is_not_a_ladder():
+    for sigmas in ([1.0, 1.0], [0.1, 1.0], [1.0, 0.0]):
+        with pytest.raises(ValueError, match="sigmas"):
+            VE(sigmas=torch.tensor(sigmas))
+
+
+def test_deviation_is_shaped_like_its_pictures():
+    schedule, x = VE(sigmas=geometric(3, 1.0, 0.01)), torch.zeros(2, 3, 4, 4)
+    assert schedule.deviation(torch.tensor([0, 2]), x).shape == (2, 1, 1, 1)
+    assert schedule.deviation(torch.tensor([0, 2]), x).flatten().tolist() == pytest.approx([1.0, 0.01])

@@ -1,0 +1,59 @@
+"""Variance-exploding noise: x_i = x + sigma_i z, on a ladder of levels (Song and Ermon 2019, section 4).
+
+Level 0 is the noisiest; the others follow in a geometric progression.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+def geometric(num_levels: int, start: float, end: float) -> Float[Tensor, " L"]:
+    """`num_levels` deviations from `start` down to `end`, in equal ratios."""
+    ladder = torch.linspace(math.log(start), math.log(end), num_levels, dtype=torch.float64).exp()
+    return ladder.float()
+
+
+def overlapping(num_dimensions: int, start: float, end: float) -> Float[Tensor, " L"]:
+    """From `start` to `end` in as many equal ratios as neighbouring levels need to overlap.
+
+    NCSNv2's technique 2 (Song and Ermon 2020): in D dimensions |x_i| is about N(sqrt(D) sigma_i,
+    sigma_i^2 / 2); half of level i + 1 shall lie within three deviations of level i. The ratio
+    g = sigma_i / sigma_{i+1} solves Phi(sqrt(2 D) (g - 1) + 3 g) - Phi(sqrt(2 D) (g - 1) - 3 g) = 1/2.
+    Their technique 1 says what `start` is: the largest distance between two points of the data.
+    """
+    low, high = 1.0 + 1e-9, 100.0
+    while high - low > 1e-12:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _overlap(middle, num_dimensions) > 0.5 else (low, middle)
+    return geometric(1 + math.ceil(math.log(start / end) / math.log(low) - 1e-9), start, end)
+
+
+def _overlap(ratio: float, num_dimensions: int) -> float:
+    away, width = math.sqrt(2 * num_dimensions) * (ratio - 1), 3 * ratio
+    return (math.erf((away + width) / math.sqrt(2)) - math.erf((away - width) / math.sqrt(2))) / 2
+
+
+class VE(nn.Module):
+    """The ladder sigma_0 > sigma_1 > ...; it may be built from any falling tensor."""
+
+    sigmas: Float[Tensor, " L"]
+
+    def __init__(self, *, sigmas: Float[Tensor, " L"]) -> None:
+        super().__init__()
+        if not (sigmas.diff() < 0).all() or sigmas[-1] <= 0:
+            raise ValueError(f"sigmas: expected positive numbers that fall, got {sigmas.tolist()}")
+        self.register_buffer("sigmas", sigmas.float(), persistent=False)
+
+    @property
+    def num_levels(self) -> int:
+        """L."""
+        return len(self.sigmas)
+
+    def deviation(self, level: Int[Tensor, " B"], like: Float[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
+        """sigma of each level, shaped to multiply `like`."""
+        return self.sigmas[level].to(like.dtype).view(-1, *[1] * (like.ndim - 1))

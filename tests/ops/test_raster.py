@@ -162,6 +162,52 @@ def test_gradients_of_the_reference_pass_gradcheck():
     assert torch.autograd.gradcheck(lambda i, p: raster.antialias(i, detached, p, faces), (image, positions))
 
 
+def moved_by(positions, columns, rows, height, width):
+    """The same triangles, shifted so that each pixel shows what was `columns` and `rows` further on."""
+    shift = torch.tensor([2 * columns / width, 2 * rows / height, 0.0, 0.0], dtype=positions.dtype)
+    return positions - shift * positions[..., 3:]
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_screen_derivatives_are_the_differences_between_moved_pictures(behind):
+    height, width, step = 17, 23, 1e-5
+    positions, faces = random_triangles(1, 5, behind)
+    fragments = raster.rasterize(positions, faces, height, width)
+    attributes = torch.randn(15, 2, dtype=DOUBLE)
+    found = raster.screen_derivatives(positions, faces, fragments)
+    along = raster.attribute_derivatives(attributes, found, fragments, faces)
+    for axis, move in enumerate(((step, 0.0), (0.0, step))):
+        sides = [
+            raster.rasterize(
+                moved_by(positions, s * move[0], s * move[1], height, width), faces, height, width
+            )
+            for s in (1, -1)
+        ]
+        same = (sides[0].face == sides[1].face) & (fragments.face == sides[0].face)
+        assert same.double().mean() > 0.95 and (fragments.face[same] >= 0).double().mean() > 0.1
+        slopes = (sides[0].barycentric - sides[1].barycentric) / (2 * step)
+        torch.testing.assert_close(found[..., [axis, 2 + axis]][same], slopes[same], atol=1e-6, rtol=1e-6)
+        values = [raster.interpolate(attributes, side, faces) for side in sides]
+        slopes = (values[0] - values[1]) / (2 * step)
+        torch.testing.assert_close(along[..., axis][same], slopes[same], atol=1e-6, rtol=1e-6)
+    both = torch.stack([attributes, attributes])
+    twice = raster.Fragments(*(part.expand(2, *part.shape[1:]) for part in fragments))
+    again = raster.attribute_derivatives(both, found.expand(2, -1, -1, -1), twice, faces)
+    assert torch.equal(again, along.expand(2, -1, -1, -1, -1))
+
+
+def test_gradients_of_the_derivatives_pass_gradcheck():
+    positions, faces = random_triangles(3, 2, behind=True)
+    fragments = raster.rasterize(positions, faces, 6, 5)
+    attributes = torch.rand(6, 2, dtype=DOUBLE)
+
+    def derivatives(corners, values):
+        slopes = raster.screen_derivatives(corners, faces, fragments)
+        return raster.attribute_derivatives(values, slopes, fragments, faces)
+
+    assert torch.autograd.gradcheck(derivatives, (positions.requires_grad_(), attributes.requires_grad_()))
+
+
 def rectangle(left, right, top, bottom, size):
     """Two faces in clip space; edges in pixels from the picture's corner."""
     corners = [(left, top), (right, top), (right, bottom), (left, bottom)]

@@ -1,7 +1,8 @@
 """Triangles to pixels and back: rasterize, interpolate, antialias (Laine et al. 2020, sections 3.1-3.4).
 
 Clip space is OpenGL's, row 0 of a picture is at clip y = -1, and pixels are sampled at their centres. All is
-done in homogeneous coordinates (Olano and Greer 1997), so that a triangle may reach behind the camera. With
+done in homogeneous coordinates (Olano and Greer 1997), so that a triangle may reach behind the camera: near
+and far planes clip it pixel by pixel. With
 p_i the (x, y, w) of its vertices and P = (X, Y, 1) a pixel, e_i = det(p_j, p_k, P) are the edge functions,
 e_i / (e_0 + e_1 + e_2) the perspective-correct weights, and sum e_i z_i / det(p_0, p_1, p_2) is z / w.
 Edge functions cancel, so they are computed in float64 whatever the positions are.
@@ -76,6 +77,17 @@ def _visible(
     return face, torch.where(face < 0, 0.0, nearest)
 
 
+def _shown_edges(
+    positions: Float[Tensor, "B V 4"], faces: Int[Tensor, "F 3"], face: Int[Tensor, "B H W"]
+) -> tuple[tuple[Tensor, ...], Float[Tensor, "N 3 3"], Float[Tensor, "N 3"]]:
+    """Views, rows and columns of the pixels that show a face; its edge functions, and their values there."""
+    height, width = face.shape[1:]
+    pixels = b, r, c = torch.nonzero(face >= 0, as_tuple=True)
+    abc = _edge_functions(positions[b[:, None], faces[face[pixels]]].double())
+    x, y = _centres(width, abc.device)[c], _centres(height, abc.device)[r]
+    return pixels, abc, abc[:, :, 0] * x[:, None] + (abc[:, :, 1] * y[:, None] + abc[:, :, 2])
+
+
 @op
 def rasterize(
     positions: Float[Tensor, "B V 4"], faces: Int[Tensor, "F 3"], height: int, width: int
@@ -83,13 +95,44 @@ def rasterize(
     """The nearest face at each pixel's centre; gradients from the barycentric weights to the positions."""
     with torch.no_grad():
         face, depth = _visible(positions, faces, height, width)
-    b, r, c = torch.nonzero(face >= 0, as_tuple=True)
-    abc = _edge_functions(positions[b[:, None], faces[face[b, r, c]]].double())
-    x, y = _centres(width, abc.device)[c], _centres(height, abc.device)[r]
-    e = abc[:, :, 0] * x[:, None] + (abc[:, :, 1] * y[:, None] + abc[:, :, 2])
+    pixels, _, e = _shown_edges(positions, faces, face)
     weights = (e[:, :2] / e.sum(-1, keepdim=True)).to(positions.dtype)
-    barycentric = positions.new_zeros(*face.shape, 2).index_put((b, r, c), weights)
+    barycentric = positions.new_zeros(*face.shape, 2).index_put(pixels, weights)
     return Fragments(barycentric, depth[..., None], face)
+
+
+def screen_derivatives(
+    positions: Float[Tensor, "B V 4"], faces: Int[Tensor, "F 3"], fragments: Fragments
+) -> Float[Tensor, "B H W 4"]:
+    """(du/dX, du/dY, dv/dX, dv/dY) of the weights u and v, X in columns and Y in rows of pixels.
+
+    0 where nothing is; gradients to the positions.
+    """
+    height, width = fragments.face.shape[1:]
+    pixels, abc, e = _shown_edges(positions, faces, fragments.face)
+    total = e.sum(-1)[:, None, None]
+    weights = e[:, :2, None] / total
+    slopes = (abc[:, :2, :2] - weights * abc[..., :2].sum(1, keepdim=True)) / total
+    slopes = slopes * torch.tensor([2.0 / width, 2.0 / height], dtype=slopes.dtype, device=slopes.device)
+    zeros = positions.new_zeros(*fragments.face.shape, 4)
+    return zeros.index_put(pixels, slopes.flatten(1).to(positions.dtype))
+
+
+def attribute_derivatives(
+    attributes: Float[Tensor, "V C"] | Float[Tensor, "B V C"],
+    derivatives: Float[Tensor, "B H W 4"],
+    fragments: Fragments,
+    faces: Int[Tensor, "F 3"],
+) -> Float[Tensor, "B H W C 2"]:
+    """How each interpolated attribute changes from pixel to pixel, along X and along Y.
+
+    `derivatives` are those of `screen_derivatives`; gradients to them and to the attributes.
+    """
+    pixels = torch.nonzero(fragments.face >= 0, as_tuple=True)
+    values = _corner_values(attributes, faces, fragments.face, pixels)
+    slopes = derivatives[pixels].unflatten(-1, (2, 2))
+    along = torch.einsum("nic,nix->ncx", values[:, :2] - values[:, 2:], slopes)
+    return attributes.new_zeros(*fragments.face.shape, attributes.shape[-1], 2).index_put(pixels, along)
 
 
 @op
@@ -97,13 +140,22 @@ def interpolate(
     attributes: Float[Tensor, "V C"] | Float[Tensor, "B V C"], fragments: Fragments, faces: Int[Tensor, "F 3"]
 ) -> Float[Tensor, "B H W C"]:
     """Attributes of the vertices at each pixel, 0 where nothing is; gradients to them and the weights."""
-    face = fragments.face
-    b, r, c = torch.nonzero(face >= 0, as_tuple=True)
-    corners = faces[face[b, r, c]]
-    values = attributes[corners] if attributes.ndim == 2 else attributes[b[:, None], corners]
-    u, v = fragments.barycentric[b, r, c].unsqueeze(-1).unbind(1)
+    pixels = torch.nonzero(fragments.face >= 0, as_tuple=True)
+    values = _corner_values(attributes, faces, fragments.face, pixels)
+    u, v = fragments.barycentric[pixels].unsqueeze(-1).unbind(1)
     mixed = u * values[:, 0] + v * values[:, 1] + (1 - u - v) * values[:, 2]
-    return attributes.new_zeros(*face.shape, attributes.shape[-1]).index_put((b, r, c), mixed)
+    return attributes.new_zeros(*fragments.face.shape, attributes.shape[-1]).index_put(pixels, mixed)
+
+
+def _corner_values(
+    attributes: Float[Tensor, "V C"] | Float[Tensor, "B V C"],
+    faces: Int[Tensor, "F 3"],
+    face: Int[Tensor, "B H W"],
+    pixels: tuple[Tensor, ...],
+) -> Float[Tensor, "N 3 C"]:
+    """Attributes at the corners of the faces that `pixels` (views, rows, columns) show."""
+    corners = faces[face[pixels]]
+    return attributes[corners] if attributes.ndim == 2 else attributes[pixels[0][:, None], corners]
 
 
 class _Borders(NamedTuple):

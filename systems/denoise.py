@@ -19,6 +19,7 @@ from torch import Tensor
 from systems.base import Optimization, System, Weight
 from threestudio_like.guidance.cfg import Guided
 from threestudio_like.loggers.images import column, row
+from threestudio_like.ops import camera
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.pixels import Pixels
 from threestudio_like.priors.weights import save
@@ -161,5 +162,4 @@ class Denoise(System):
 
 def chosen(view: View, index: Int[Tensor, " n"]) -> View:
     """Some pictures, in the order of `index`, with their cameras."""
-    camera = view.camera._replace(c2w=view.camera.c2w[index], fov_y=view.camera.fov_y[index])
-    return View(camera, view.rgb[index], view.alpha[index])
+    return View(camera.chosen(view.camera, index), view.rgb[index], view.alpha[index])

@@ -14,7 +14,7 @@ from threestudio_like.geometry.base import Geometry
 from threestudio_like.geometry.convert import begin
 from threestudio_like.loggers.images import column, row
 from threestudio_like.losses.reference import reference_losses
-from threestudio_like.ops.camera import orbit, spherical
+from threestudio_like.ops.camera import chosen, orbit, spherical
 from threestudio_like.records import Batch, Camera, Render
 from threestudio_like.scene import Scene
 
@@ -96,4 +96,4 @@ def around(camera: Camera, count: int) -> Camera:
 
 def one(camera: Camera, index: int) -> Camera:
     """The camera at `index`, as a batch of one."""
-    return camera._replace(c2w=camera.c2w[index : index + 1], fov_y=camera.fov_y[index : index + 1])
+    return chosen(camera, torch.tensor([index]))

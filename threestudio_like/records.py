@@ -25,6 +25,7 @@ class Camera(NamedTuple):
     fov_y: Float[Tensor, " B"]  # vertical field of view, radians
     height: int
     width: int
+    shift: Float[Tensor, "B 2"] | None = None  # principal point from the middle, pixels: x right, y down
 
 
 class Rays(NamedTuple):

@@ -5,7 +5,17 @@ import math
 import pytest
 import torch
 
-from threestudio_like.ops.camera import orbit, rays, repeated, resized, spherical, world_to_clip
+from threestudio_like.ops.camera import (
+    chosen,
+    crop,
+    focal,
+    orbit,
+    rays,
+    repeated,
+    resized,
+    spherical,
+    world_to_clip,
+)
 
 
 def camera(azimuth, elevation, distance=2.0, fov=0.8, height=6, width=8):
@@ -87,3 +97,47 @@ def test_resized_and_repeated_keep_the_pose():
     assert (resized(view, 3, 4).height, resized(view, 3, 4).width) == (3, 4)
     assert repeated(view, 5).c2w.shape == (5, 4, 4)
     assert torch.equal(repeated(view, 5).c2w[4], view.c2w[0])
+
+
+@pytest.mark.parametrize("place", [(1, 2), (torch.tensor([0, 3]), torch.tensor([4, 1]))])
+def test_the_rays_of_a_crop_are_a_crop_of_the_rays(place):
+    view = camera([50, 120], -15, height=6, width=8)
+    window = crop(view, *place, 3, 4)
+    assert (window.height, window.width) == (3, 4)
+    whole, part = rays(view).directions, rays(window).directions
+    for i, (top, left) in enumerate(
+        zip(*(torch.as_tensor(p).expand(2).tolist() for p in place), strict=True)
+    ):
+        torch.testing.assert_close(part[i], whole[i, top : top + 3, left : left + 4])
+
+
+def test_a_crop_of_a_crop_is_a_crop():
+    view = camera([50, 120], -15, height=16, width=18)
+    twice, once = crop(crop(view, 3, 2, 10, 12), 4, 5, 3, 4), crop(view, 7, 7, 3, 4)
+    for a, b in zip(twice[:2] + twice[4:], once[:2] + once[4:], strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("pixel", [(0, 0), (2, 3)])
+def test_projecting_onto_a_crop_gives_its_pixel(pixel):
+    row, column = pixel
+    view = crop(camera(50, -15), 2, 1, 3, 4)
+    sight = rays(view)
+    point = sight.origins[0, row, column] + 1.3 * sight.directions[0, row, column]
+    clip = world_to_clip(view, 0.1, 10.0)[0] @ torch.cat([point, torch.ones(1, dtype=torch.float64)])
+    x, y = ((clip[:2] / clip[3] + 1) / 2 * torch.tensor([4, 3])).tolist()
+    assert (x, y) == pytest.approx((column + 0.5, row + 0.5))
+
+
+def test_resizing_a_crop_keeps_what_it_shows():
+    window = crop(camera([50, 120], -15, height=16, width=16), 3, 2, 4, 4)
+    fine = rays(resized(window, 12, 12)).directions
+    torch.testing.assert_close(fine[:, 1::3, 1::3], rays(window).directions)
+
+
+def test_chosen_takes_all_that_belongs_to_a_camera():
+    view = crop(camera([10, 20, 30], 20), torch.tensor([0, 1, 2]), 1, 3, 4)
+    some = chosen(view, torch.tensor([2, 0]))
+    for whole, part in zip(view[:2] + view[4:], some[:2] + some[4:], strict=True):
+        assert torch.equal(part, whole[[2, 0]])
+    assert focal(view)[1].item() == pytest.approx(focal(camera(0, 0)).item())

@@ -9,7 +9,7 @@ from threestudio_like.background.solid import Solid
 from threestudio_like.fields.hashgrid import HashGrid
 from threestudio_like.geometry.sdf import SDF
 from threestudio_like.material.plain import Plain
-from threestudio_like.ops.camera import orbit, rays, resized
+from threestudio_like.ops.camera import crop, orbit, rays, resized
 from threestudio_like.renderer.neus import NeuS
 from threestudio_like.scene import Scene
 
@@ -180,3 +180,14 @@ def test_silhouettes_pull_the_field_to_another_sphere(scene, camera):
         (alpha - target.float()).square().mean().backward()
         optimizer.step()
     assert overlaps[0] < 0.78 and overlaps[-1] > 0.93
+
+
+def test_the_picture_of_a_crop_is_a_crop_of_the_picture(scene, camera):
+    neus = renderer().eval()
+    with torch.no_grad():
+        whole = neus(scene, camera, 0)
+        part = neus(scene, crop(camera, torch.tensor([5, 20]), 9, 20, 16), 0)
+    for picture, window in zip(whole[:4], part[:4], strict=True):
+        for i, top in enumerate((5, 20)):
+            torch.testing.assert_close(window[i], picture[i, top : top + 20, 9:25], atol=1e-3, rtol=1e-3)
+    assert 0.2 < part.alpha.mean() < 0.95

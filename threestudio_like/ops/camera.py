@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from threestudio_like.records import Camera, Rays
@@ -42,24 +42,39 @@ def spherical(camera: Camera) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"],
     return torch.atan2(y, x), torch.asin((z / distance).clamp(-1, 1)), distance
 
 
+def focal(camera: Camera) -> Float[Tensor, " B"]:
+    """The focal length in pixels, which are square."""
+    return 0.5 * camera.height / torch.tan(0.5 * camera.fov_y)
+
+
+def principal(camera: Camera) -> Float[Tensor, "B 2"]:
+    """Where the optical axis meets the picture: x and y in pixels from its top left corner."""
+    middle = camera.c2w.new_tensor([0.5 * camera.width, 0.5 * camera.height]).expand(len(camera.c2w), 2)
+    return middle if camera.shift is None else middle + camera.shift
+
+
 def rays(camera: Camera) -> Rays:
     """One ray through the middle of each pixel, B H W 3."""
     c2w, height, width = camera.c2w, camera.height, camera.width
-    focal = 0.5 * height / torch.tan(0.5 * camera.fov_y)[:, None, None]
-    rows = torch.arange(height, dtype=c2w.dtype, device=c2w.device) + 0.5 - 0.5 * height
-    columns = torch.arange(width, dtype=c2w.dtype, device=c2w.device) + 0.5 - 0.5 * width
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    local = torch.stack([x / focal, -y / focal, -torch.ones_like(x).expand(len(c2w), -1, -1)], dim=-1)
+    left, top = principal(camera)[:, :, None, None].unbind(1)
+    rows = torch.arange(height, dtype=c2w.dtype, device=c2w.device)[:, None] + 0.5 - top
+    columns = torch.arange(width, dtype=c2w.dtype, device=c2w.device) + 0.5 - left
+    length = focal(camera)[:, None, None]
+    x, y, z = torch.broadcast_tensors(columns / length, -rows / length, c2w.new_tensor(-1.0))
+    local = torch.stack([x, y, z], dim=-1)
     directions = F.normalize(torch.einsum("bij,bhwj->bhwi", c2w[:, :3, :3], local), dim=-1)
     return Rays(c2w[:, None, None, :3, 3].expand_as(directions), directions)
 
 
 def world_to_clip(camera: Camera, near: float, far: float) -> Float[Tensor, "B 4 4"]:
     """OpenGL's projection times the view matrix, with y flipped so that row 0 is the top of the picture."""
-    focal = 1.0 / torch.tan(0.5 * camera.fov_y)
+    length = 1.0 / torch.tan(0.5 * camera.fov_y)
     projection = torch.zeros_like(camera.c2w)
-    projection[:, 0, 0] = focal * camera.height / camera.width
-    projection[:, 1, 1] = -focal
+    projection[:, 0, 0] = length * camera.height / camera.width
+    projection[:, 1, 1] = -length
+    if camera.shift is not None:
+        projection[:, 0, 2] = -2 * camera.shift[:, 0] / camera.width
+        projection[:, 1, 2] = -2 * camera.shift[:, 1] / camera.height
     projection[:, 2, 2] = -(far + near) / (far - near)
     projection[:, 2, 3] = -2 * far * near / (far - near)
     projection[:, 3, 2] = -1.0
@@ -67,10 +82,29 @@ def world_to_clip(camera: Camera, near: float, far: float) -> Float[Tensor, "B 4
 
 
 def resized(camera: Camera, height: int, width: int) -> Camera:
-    """The same cameras with another number of pixels."""
-    return camera._replace(height=height, width=width)
+    """The same cameras with another number of pixels; the picture's height stays what `fov_y` spans."""
+    shift = None if camera.shift is None else camera.shift * (height / camera.height)
+    return camera._replace(height=height, width=width, shift=shift)
+
+
+def crop(
+    camera: Camera, top: int | Int[Tensor, " B"], left: int | Int[Tensor, " B"], height: int, width: int
+) -> Camera:
+    """The cameras of windows of the pictures; `top` and `left` in pixels, one for all or one for each."""
+    centre = principal(camera)
+    corner = torch.stack([torch.as_tensor(side).to(centre).expand(len(centre)) for side in (left, top)], -1)
+    fov_y = 2 * torch.atan(0.5 * height / focal(camera))
+    return Camera(
+        camera.c2w, fov_y, height, width, centre - corner - 0.5 * centre.new_tensor([width, height])
+    )
+
+
+def chosen(camera: Camera, index: Int[Tensor, " n"]) -> Camera:
+    """Some of the cameras, in the order of `index`."""
+    shift = None if camera.shift is None else camera.shift[index]
+    return camera._replace(c2w=camera.c2w[index], fov_y=camera.fov_y[index], shift=shift)
 
 
 def repeated(camera: Camera, count: int) -> Camera:
     """One camera, `count` times."""
-    return camera._replace(c2w=camera.c2w.expand(count, -1, -1), fov_y=camera.fov_y.expand(count))
+    return chosen(camera, torch.zeros(count, dtype=torch.int64, device=camera.c2w.device))

@@ -7,7 +7,17 @@ import math
 import pytest
 import torch
 
-from threestudio_like.ops.volume import composite, neus_alpha, weights_from_alpha, weights_from_density
+from threestudio_like.ops.volume import (
+    composite,
+    neus_alpha,
+    packed_sum,
+    packed_weights_from_alpha,
+    packed_weights_from_density,
+    weights_from_alpha,
+    weights_from_density,
+)
+
+DOUBLE = torch.float64
 
 
 def test_weights_from_alpha_by_hand():
@@ -99,3 +109,50 @@ def test_neus_deep_inside_is_opaque():
 def test_composite():
     weights, values = torch.rand(3, 5), torch.rand(3, 5, 2)
     torch.testing.assert_close(composite(weights, values), (weights[..., None] * values).sum(1))
+
+
+def packed_samples(dtype=DOUBLE):
+    """Rays with 3, 0, 1, 5, 0 and 2 samples: opacities, densities, lengths, values; which ray each is on."""
+    generator = torch.Generator().manual_seed(0)
+    ray = torch.repeat_interleave(torch.arange(6), torch.tensor([3, 0, 1, 5, 0, 2]))
+    alpha, density, delta = torch.rand(3, len(ray), generator=generator, dtype=dtype)
+    values = torch.randn(len(ray), 2, generator=generator, dtype=dtype)
+    return alpha, 5 * density, delta, values, ray
+
+
+def test_packed_rays_are_composited_as_each_ray_alone():
+    alpha, density, delta, values, ray = packed_samples()
+    by_alpha = packed_weights_from_alpha(alpha, ray, 6)
+    by_density = packed_weights_from_density(density, delta, ray, 6)
+    sums = packed_sum(by_alpha, values, ray, 6)
+    for n in range(6):
+        own = ray == n
+        torch.testing.assert_close(by_alpha[own], weights_from_alpha(alpha[own][None])[0])
+        torch.testing.assert_close(
+            by_density[own], weights_from_density(density[own][None], delta[own][None])[0]
+        )
+        torch.testing.assert_close(sums[n], composite(by_alpha[own][None], values[own][None])[0])
+    absorbed = 1 - torch.exp(-torch.zeros(6, dtype=DOUBLE).index_add(0, ray, density * delta))
+    torch.testing.assert_close(packed_sum(by_density, torch.ones_like(values), ray, 6)[:, 0], absorbed)
+
+
+def test_no_samples_at_all():
+    nothing, ray = torch.zeros(0), torch.zeros(0, dtype=torch.int64)
+    assert packed_weights_from_alpha(nothing, ray, 3).shape == (0,)
+    assert packed_weights_from_density(nothing, nothing, ray, 3).shape == (0,)
+    assert torch.equal(packed_sum(nothing, torch.zeros(0, 4), ray, 3), torch.zeros(3, 4))
+    assert weights_from_density(torch.zeros(0, 4), torch.zeros(0, 4)).shape == (0, 4)
+
+
+def test_gradients_pass_gradcheck():
+    alpha, density, delta, values, ray = (
+        v.requires_grad_() if v.is_floating_point() else v for v in packed_samples()
+    )
+    check = torch.autograd.gradcheck
+    assert check(lambda a: packed_weights_from_alpha(a, ray, 6), alpha)
+    assert check(lambda s, d: packed_weights_from_density(s, d, ray, 6), (density, delta))
+    assert check(lambda w, v: packed_sum(w, v, ray, 6), (alpha, values))
+    rows = [v[:10].detach().reshape(2, 5).requires_grad_() for v in (alpha, density, delta)]
+    assert check(weights_from_alpha, rows[0])
+    assert check(weights_from_density, (rows[1], rows[2]))
+    assert check(composite, (rows[0], values[:10].detach().reshape(2, 5, 2).requires_grad_()))

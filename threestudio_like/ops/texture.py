@@ -1,22 +1,89 @@
-"""Textures: bilinear reading with gradients, and filling of the texels that no triangle covers.
+"""Textures: trilinear reading with gradients, and filling of the texels that no triangle covers.
 
 (u, v) = (0, 0) is the bottom left corner of the picture, so row 0 is at v = 1; texel centres are at halves.
+A pixel's footprint is the parallelogram that J = d(column, row) / d(X, Y) makes of it, in texels. Its longest
+half-axis, the largest singular value of J, says which of the textures halved again and again has texels of
+that size: level = log2 sigma_max(J) (Williams 1983; Laine et al. 2020, section 3.3).
 """
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from threestudio_like.ops.dispatch import op
 
-def sample(texture: Float[Tensor, "H W C"], uv: Float[Tensor, "*points 2"]) -> Float[Tensor, "*points C"]:
-    """Bilinear, clamped at the edges; gradients to the texture and to uv."""
-    grid = torch.stack([2 * uv[..., 0] - 1, 1 - 2 * uv[..., 1]], dim=-1).reshape(1, -1, 1, 2)
-    planes = texture.permute(2, 0, 1)[None]
-    values = F.grid_sample(planes, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return values[0, :, :, 0].T.reshape(*uv.shape[:-1], texture.shape[-1])
+TINY = 1e-20  # texels to the fourth: a footprint rounder than this is a circle, whose axes have no direction
+
+
+@op
+def sample(
+    texture: Float[Tensor, "H W C"],
+    uv: Float[Tensor, "*points 2"],
+    uv_da: Float[Tensor, "*points 4"] | None = None,
+    boundary: str = "clamp",
+) -> Float[Tensor, "*points C"]:
+    """Bilinear within a mip level and linear between two; the finest level alone without `uv_da`.
+
+    uv_da: du/dX, du/dY, dv/dX, dv/dY, per pixel, as `raster.interpolate` gives them.
+    boundary: `clamp` repeats the texels at the edges, `wrap` the whole texture.
+    Gradients to the texture, to uv and to uv_da.
+    """
+    if boundary not in ("clamp", "wrap"):
+        raise ValueError(f"texture: boundary is clamp or wrap, not {boundary!r}")
+    if uv_da is None:
+        return _bilinear(texture, uv.reshape(-1, 2), boundary).reshape(*uv.shape[:-1], texture.shape[-1])
+    levels = pyramid(texture)
+    level = mip_level(uv_da, texture.shape[0], texture.shape[1]).clamp(max=len(levels) - 1).reshape(-1)
+    found = texture.new_zeros(len(level), texture.shape[-1])
+    for number, halved in enumerate(levels):
+        share = 1 - (level - number).abs()
+        (near,) = torch.nonzero(share > 0, as_tuple=True)
+        values = share[near, None] * _bilinear(halved, uv.reshape(-1, 2)[near], boundary)
+        found = found.index_add(0, near, values)
+    return found.reshape(*uv.shape[:-1], texture.shape[-1])
+
+
+def pyramid(texture: Float[Tensor, "H W C"]) -> list[Float[Tensor, "h w C"]]:
+    """The texture and its halves by means of 2 x 2 texels, to 1 x 1 texel or until a side is odd."""
+    levels = [texture]
+    while max(sides := levels[-1].shape[:2]) > 1 and all(side == 1 or side % 2 == 0 for side in sides):
+        window = [min(side, 2) for side in sides]
+        levels.append(F.avg_pool2d(levels[-1].permute(2, 0, 1), window).permute(1, 2, 0))
+    return levels
+
+
+def mip_level(uv_da: Float[Tensor, "*points 4"], height: int, width: int) -> Float[Tensor, "*points"]:
+    """log2 of the footprint's longest axis in texels, 0 for one texel and less."""
+    du_dx, du_dy, dv_dx, dv_dy = uv_da.unbind(-1)
+    a = (width * du_dx) ** 2 + (height * dv_dx) ** 2
+    b = (width * du_dy) ** 2 + (height * dv_dy) ** 2
+    c = width**2 * du_dx * du_dy + height**2 * dv_dx * dv_dy
+    # the larger eigenvalue of J^T J = ((a, c), (c, b))
+    largest = (a + b) / 2 + (((a - b) / 2) ** 2 + c**2).clamp(min=TINY).sqrt()
+    return largest.clamp(min=1).log2() / 2
+
+
+def _bilinear(
+    texture: Float[Tensor, "H W C"], uv: Float[Tensor, "N 2"], boundary: str
+) -> Float[Tensor, "N C"]:
+    """The four texels around each point, by the areas across from them."""
+    height, width, channels = texture.shape
+    x, y = uv[:, 0] * width - 0.5, (1 - uv[:, 1]) * height - 0.5
+    column, row = x.floor(), y.floor()
+    right, below = (x - column)[:, None], (y - row)[:, None]
+    columns = [_inside(column.long() + i, width, boundary) for i in (0, 1)]
+    rows = [_inside(row.long() + i, height, boundary) * width for i in (0, 1)]
+    texels = texture.reshape(-1, channels)
+    (a, b), (c, d) = ([texels[start + offset] for offset in columns] for start in rows)
+    return torch.lerp(torch.lerp(a, b, right), torch.lerp(c, d, right), below)
+
+
+def _inside(index: Int[Tensor, " N"], count: int, boundary: str) -> Int[Tensor, " N"]:
+    """The texel that stands for one beyond the edge."""
+    return index % count if boundary == "wrap" else index.clamp(0, count - 1)
 
 
 def fill(texture: Float[Tensor, "H W C"], known: Bool[Tensor, "H W"], margin: int) -> Float[Tensor, "H W C"]:

@@ -78,6 +78,15 @@ class Samples(NamedTuple):
     rays: Int[Tensor, " S"]  # which ray, of the B H W pixels in a row
 
 
+class Footprints(NamedTuple):
+    """Where N Gaussians fall in B pictures, in pixels: x right, y down, the first one's middle at (.5, .5)."""
+
+    centers: Float[Tensor, "B N 2"]
+    conics: Float[Tensor, "B N 3"]  # inverse covariance: xx, xy, yy
+    depths: Float[Tensor, "B N"]  # along the viewing axis
+    spreads: Float[Tensor, "B N 2"]  # standard deviations along x and y; 0 where it cannot be seen
+
+
 class Mesh(NamedTuple):
     """Triangles, wound outward (signed volume > 0); colour by vertex or by texture."""
 
@@ -98,6 +107,7 @@ class Render(NamedTuple):
     normal: Float[Tensor, "B H W 3"]  # world frame, unit; 0 where nothing is
     samples: Samples | None = None  # volume renderers
     mesh: Mesh | None = None  # mesh renderers
+    footprints: Footprints | None = None  # splat renderers; `centers` keeps its gradient
 
     @property
     def rgba(self) -> Float[Tensor, "B H W 4"]:

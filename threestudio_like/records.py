@@ -79,7 +79,7 @@ class Samples(NamedTuple):
 
 
 class Footprints(NamedTuple):
-    """Where N Gaussians fall in B pictures, in pixels: x right, y down, the first one's middle at (.5, .5)."""
+    """Where N Gaussians fall in B pictures; pixels: x right, y down, the first one's middle at (.5, .5)."""
 
     centers: Float[Tensor, "B N 2"]
     conics: Float[Tensor, "B N 3"]  # inverse covariance: xx, xy, yy

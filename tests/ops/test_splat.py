@@ -41,7 +41,7 @@ def drawn(means, scales, quaternions, opacities, values, camera):
 
 
 def test_one_ball_from_the_front():
-    """sigma^2 = (f r / z)^2 + .3; at the peak the opacity, the sum 2 pi o sigma^2 less what is under 1/255."""
+    """sigma^2 = (f r / z)^2 + .3; the peak is o, the sum 2 pi o sigma^2 less what is under 1/255."""
     prints = splat.project(torch.zeros(1, 3), torch.full((1, 3), 0.05), torch.tensor([UPRIGHT]), front(), 0.2)
     torch.testing.assert_close(prints.spreads.square(), torch.full((1, 1, 2), 3.3625))
     torch.testing.assert_close(prints.conics[0, 0], torch.tensor([1 / 3.3625, 0.0, 1 / 3.3625]))

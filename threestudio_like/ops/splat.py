@@ -129,7 +129,7 @@ def _tile(
     height: int,
     width: int,
 ) -> Float[Tensor, "h w K"]:
-    """One square of the picture, from the Gaussians whose boxes meet it; the last channel sums the weights."""
+    """One square of the picture, of the Gaussians whose boxes meet it; the last channel sums the weights."""
     (top, left), (low, high) = corner, boxes
     bottom, right = min(top + TILE, height), min(left + TILE, width)
     first, last = low.new_tensor([left, top]), low.new_tensor([right, bottom])

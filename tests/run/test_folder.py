@@ -31,11 +31,12 @@ def test_slug_fits_any_file_system() -> None:
 
 
 def test_title_takes_the_first_that_is_given() -> None:
-    given = {"name": "N", "prompt": "P", "image": "a/I.png", "object": "O.glb"}
-    for key, expected in (("name", "n"), ("prompt", "p"), ("image", "i"), ("object", "o")):
+    given = {"name": "N", "prompt": "P", "sources": ["/a/I.png"]}
+    for key, expected in (("name", "n"), ("prompt", "p"), ("sources", "i")):
         assert title(**given) == expected
-        given[key] = "" if key == "prompt" else None
+        given[key] = "" if key == "prompt" else None if key == "name" else []
     assert title(**given) == "untitled"
+    assert title(name=None, prompt="", sources=["shapes/7"]) == "shapes-7"
 
 
 def test_claimed(tmp_path: Path) -> None:

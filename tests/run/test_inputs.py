@@ -23,7 +23,8 @@ def test_with_input(tmp_path: Path, overrides: list[str], prompt: str, image: bo
     file.touch()
     words = "a cup" if given("prompt", overrides) else "a demo"
     mesh = str(file) if given("object", overrides) else None
-    config = with_input(OmegaConf.create({"image": str(file), "object": mesh, "prompt": words}), overrides)
+    tree = {"image": str(file), "object": mesh, "dataset": None, "prompt": words}
+    config = with_input(OmegaConf.create(tree), overrides)
     assert config.prompt == prompt and (config.image == str(file)) == image
 
 
@@ -34,3 +35,13 @@ def test_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found("image", "configs/config.yaml").name == "config.yaml"  # comes with the package
     with pytest.raises(UserError, match=r"image: no such file 'cupp.jpg'; did you mean 'cup.jpg'\?"):
         found("image", "cupp.jpg")
+
+
+def test_an_object_may_be_a_name_and_a_dataset_a_folder(tmp_path: Path) -> None:
+    tree = {"image": "demo.png", "object": "shapes/torus", "dataset": None, "prompt": "a demo"}
+    config = with_input(OmegaConf.create(tree), ["object=shapes/torus"])
+    assert (config.object, config.image, config.prompt) == ("shapes/torus", None, "")
+    tree |= {"object": None, "dataset": str(tmp_path)}
+    assert with_input(OmegaConf.create(tree), ["dataset=x"]).dataset == str(tmp_path)
+    with pytest.raises(UserError, match=r"object: shapes: no 'torsu'; did you mean 'torus'\?"):
+        with_input(OmegaConf.create(tree | {"object": "shapes/torsu"}), ["object=x"])

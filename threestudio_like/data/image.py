@@ -16,7 +16,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from threestudio_like.data import objects, picture
+from threestudio_like.data import named, picture
 from threestudio_like.data.cameras import Cameras, Pose
 from threestudio_like.data.draw import Light, draw
 from threestudio_like.records import Batch, View
@@ -41,7 +41,7 @@ class Stream(IterableDataset):
 class Image(LightningDataModule):
     """One picture and random cameras.
 
-    image: the picture's file; object: a mesh's file instead. One of the two, the other null.
+    image: the picture's file; object: a mesh's file or name instead. One of the two, the other null.
     pose: the camera that took `image`; object_pose: the one that takes `object`, in the mesh's own frame,
     under `light`.
     matting: gives a picture without alpha one.
@@ -85,7 +85,7 @@ class Image(LightningDataModule):
     def master(self) -> Float[Tensor, "size size 4"]:
         """The prepared square picture, straight alpha."""
         if self.object is not None:
-            view = draw(objects.read(self.object), self.pose.camera(self.size), self.light)
+            view = draw(named.read(self.object), self.pose.camera(self.size), self.light)
             return torch.cat([view.rgb, view.alpha], dim=-1)[0]
         assert self.file is not None
         path = Path(self.file).expanduser()

@@ -212,6 +212,22 @@ def shape(seed: int, index: int) -> Shape:
     )
 
 
+SINGLE = {
+    "box": (0.8, 1.0, 0.6),
+    "sphere": (1.0,),
+    "cylinder": (0.6, 1.0),
+    "cone": (0.7, 1.0),
+    "capsule": (0.5, 0.5),
+    "torus": (0.7, 0.3),
+}
+
+
+def single(kind: str) -> Shape:
+    """One primitive, upright and orange."""
+    size, rgb = torch.tensor(SINGLE[kind]), torch.tensor(COLORS["orange"])
+    return _normalized(Shape(f"an orange {kind}", (Part(kind, size, torch.zeros(3), torch.eye(3), rgb),)))
+
+
 def _a(word: str) -> str:
     return f"an {word}" if word[0] in "aeiou" else f"a {word}"
 

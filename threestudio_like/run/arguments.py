@@ -10,7 +10,7 @@ from pathlib import Path
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TEXTS = ("prompt",)  # anything is a text, `null` and `true` too
-PATHS = ("image", "object", "name", "resume", "outputs")  # `null` stays null
+PATHS = ("image", "object", "dataset", "name", "resume", "outputs")  # `null` stays null
 
 
 def quoted(arguments: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -118,10 +118,10 @@ def slug(text: str) -> str:
     return words.strip("-")
 
 
-def title(*, name: str | None, prompt: str, image: str | None, object: str | None) -> str:
-    """The user's name for the run, or else its words, or its picture's."""
-    choices = (name or "", prompt, Path(image or "").stem, Path(object or "").stem)
-    return next((s for s in map(slug, choices) if s), "untitled")
+def title(*, name: str | None, prompt: str, sources: Sequence[str]) -> str:
+    """The user's name for the run, or else its words, or its picture's; `shapes/7` is a name, not a path."""
+    files = [Path(source).stem if Path(source).is_absolute() else source for source in sources]
+    return next((s for s in map(slug, (name or "", prompt, *files)) if s), "untitled")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from threestudio_like.data import objects
+from threestudio_like.data import named
 from threestudio_like.data.draw import OVERSAMPLING
 from threestudio_like.data.draw import draw as draw_lit
 from threestudio_like.data.image import Image
@@ -57,7 +57,7 @@ class Score:
         front = self.front(model, data)
         if data.object is None:
             return front
-        truth = objects.read(data.object)
+        truth = named.read(data.object)
         return {**self.shape(model, truth), **self.novel(model, truth, data), **front}
 
     def front(self, model: Mesh, data: Image) -> dict[str, float]:

@@ -19,7 +19,7 @@ from threestudio_like.run import scenes, stages
 from threestudio_like.run.composition import build, drift, resolved, saved
 from threestudio_like.run.errors import UserError
 from threestudio_like.run.folder import RunFolder, circumstances, claimed, now, title, write
-from threestudio_like.run.inputs import given, with_input
+from threestudio_like.run.inputs import SOURCES, given, with_input
 from threestudio_like.run.journal import journal
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,8 @@ def begin(tree: Mapping[str, Any], experiment: str, overrides: list[str]) -> Run
         if HOME not in os.environ:
             raise UserError("start one process; Lightning starts those of the other devices")
         return RunFolder(Path(os.environ[HOME]), writes=False)
-    name = title(name=tree["name"], prompt=tree["prompt"], image=tree["image"], object=tree["object"])
+    sources = [str(tree[key]) for key in SOURCES if tree.get(key)]
+    name = title(name=tree["name"], prompt=tree["prompt"], sources=sources)
     path = claimed(Path(tree["outputs"]) / experiment, name)
     os.environ[HOME] = str(path)
     folder = RunFolder(path, writes=True)

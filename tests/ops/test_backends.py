@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from threestudio_like.ops import dispatch, hashgrid, raster
+from threestudio_like.ops import dispatch, hashgrid, isosurface, raster
 
 
 def blobs(num_views):
@@ -51,6 +51,17 @@ def hashgrid_case():
     return torch.rand(500, 3), torch.rand(4, 2**10, 2), (4, 9, 17, 40)
 
 
+def marching_case(resolution):
+    """Noise: every case of a tetrahedron, and vertices where the distance is 0."""
+    grid = isosurface.lattice(resolution)
+    generator = torch.Generator().manual_seed(resolution)
+    moved = grid.vertices + 0.2 / resolution * torch.randn(grid.vertices.shape, generator=generator)
+    size = 0.1 + torch.rand(len(moved), generator=generator)  # gradients grow without bound towards 0
+    sdf = size * torch.randn(len(moved), generator=generator).sign()
+    sdf[::50] = 0.0
+    return moved, sdf, grid
+
+
 CASES = {
     "rasterize": [lambda: rasterize_case(1), lambda: rasterize_case(3)],
     "interpolate": [
@@ -60,12 +71,14 @@ CASES = {
     ],
     "antialias": [lambda: antialias_case(1), lambda: antialias_case(3)],
     "hashgrid": [hashgrid_case],
+    "marching_tets": [lambda: marching_case(3), lambda: marching_case(20)],
 }
 OPS = {
     "rasterize": raster.rasterize,
     "interpolate": raster.interpolate,
     "antialias": raster.antialias,
     "hashgrid": hashgrid.hashgrid,
+    "marching_tets": isosurface.marching_tets,
 }
 ALL = [
     (name, backend, i)

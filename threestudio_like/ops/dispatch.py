@@ -36,6 +36,7 @@ IMPLEMENTATIONS: dict[str, dict[str, str]] = {
     "rasterize": {"numba": "threestudio_like.ops.backends.numba.rasterize:rasterize"},
     "interpolate": {"numba": "threestudio_like.ops.backends.numba.interpolate:interpolate"},
     "antialias": {"numba": "threestudio_like.ops.backends.numba.antialias:antialias"},
+    "marching_tets": {"numba": "threestudio_like.ops.backends.numba.isosurface:marching_tets"},
 }
 _asked: str = "auto"
 

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from threestudio_like.ops.dispatch import op
+
 EDGES = tuple(combinations(range(4), 2))  # of a tetrahedron, by its vertices
 RING = ((0, 0), (1, 0), (1, 1), (0, 1))  # corners of the square that a link crosses, in turn
 KINDS = 14  # of edges that start in one place: 3 links, 8 centre to corner, 3 corner to corner
@@ -102,7 +104,7 @@ def _renumbered(values: Int[Tensor, "K C"], count: int) -> tuple[Int[Tensor, " U
 
 
 @functools.cache
-def _triangles() -> Int[Tensor, "16 6"]:
+def case_triangles() -> Int[Tensor, "16 6"]:
     """Edges (in the order of EDGES) of the one or two triangles of each case, -1 for none; outward.
 
     Bit i of a case says that vertex i is inside.
@@ -125,6 +127,7 @@ def _triangles() -> Int[Tensor, "16 6"]:
     return table
 
 
+@op
 def marching_tets(
     vertices: Float[Tensor, "V 3"], sdf: Float[Tensor, " V"], lattice: Lattice
 ) -> tuple[Float[Tensor, "P 3"], Int[Tensor, "F 3"]]:
@@ -142,7 +145,7 @@ def marching_tets(
         word = quads.view(torch.int32)[:, 0]  # the four bytes at once
         active = torch.nonzero((word != 0) & (word != 0x01010101))[:, 0]
         case = (quads[active].long() << torch.arange(4, device=device)).sum(-1)
-        local = _triangles().to(device)[case]
+        local = case_triangles().to(device)[case]
         rows = lattice.tet_edges.to(device)[active].long().gather(1, local.clamp_min(0)).view(-1, 3)
         faces = rows[local.view(-1, 3)[:, 0] >= 0]
         crossed = torch.zeros(len(lattice.edges), dtype=torch.bool, device=device)

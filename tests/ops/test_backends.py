@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from threestudio_like.ops import dispatch, hashgrid, isosurface, raster
+from threestudio_like.ops import dispatch, hashgrid, isosurface, raster, volume
 
 
 def blobs(num_views):
@@ -62,6 +62,26 @@ def marching_case(resolution):
     return moved, sdf, grid
 
 
+def dense_samples(num_rays, num_samples):
+    """Opacities (some 1), densities and lengths, and values, of rays by samples."""
+    alpha, density, delta = torch.rand(3, num_rays, num_samples)
+    alpha[:, ::7] = 1.0
+    return alpha, 20 * density, 0.1 * delta, torch.rand(num_rays, num_samples, 3)
+
+
+def packed_samples():
+    """The same of 50 rays, some of them empty; and which ray each is on."""
+    ray = torch.randint(50, (700,)).sort().values
+    alpha, density, delta, values = (part[0] for part in dense_samples(1, len(ray)))
+    return alpha, density, delta, values, torch.where(ray == 7, 8, ray)
+
+
+def packed_case(*parts):
+    """Some parts of packed samples, as arguments."""
+    samples = packed_samples()
+    return *(samples[part] for part in parts), samples[4], 50
+
+
 CASES = {
     "rasterize": [lambda: rasterize_case(1), lambda: rasterize_case(3)],
     "interpolate": [
@@ -72,6 +92,12 @@ CASES = {
     "antialias": [lambda: antialias_case(1), lambda: antialias_case(3)],
     "hashgrid": [hashgrid_case],
     "marching_tets": [lambda: marching_case(3), lambda: marching_case(20)],
+    "weights_from_alpha": [lambda: dense_samples(37, 29)[:1]],
+    "weights_from_density": [lambda: dense_samples(37, 29)[1:3], lambda: dense_samples(3, 1)[1:3]],
+    "composite": [lambda: dense_samples(37, 29)[::3]],
+    "packed_weights_from_alpha": [lambda: packed_case(0)],
+    "packed_weights_from_density": [lambda: packed_case(1, 2)],
+    "packed_sum": [lambda: packed_case(0, 3)],
 }
 OPS = {
     "rasterize": raster.rasterize,
@@ -79,6 +105,12 @@ OPS = {
     "antialias": raster.antialias,
     "hashgrid": hashgrid.hashgrid,
     "marching_tets": isosurface.marching_tets,
+    "weights_from_alpha": volume.weights_from_alpha,
+    "weights_from_density": volume.weights_from_density,
+    "composite": volume.composite,
+    "packed_weights_from_alpha": volume.packed_weights_from_alpha,
+    "packed_weights_from_density": volume.packed_weights_from_density,
+    "packed_sum": volume.packed_sum,
 }
 ALL = [
     (name, backend, i)

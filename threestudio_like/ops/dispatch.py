@@ -30,13 +30,20 @@ class Backend(NamedTuple):
 BACKENDS = {
     "numba": Backend("cpu", "numba", "pip install numba"),
 }
+NUMBA = "threestudio_like.ops.backends.numba"
 # op -> backend -> "module:function" with the reference's signature, in order of preference
 IMPLEMENTATIONS: dict[str, dict[str, str]] = {
-    "hashgrid": {"numba": "threestudio_like.ops.backends.numba.hashgrid:hashgrid"},
-    "rasterize": {"numba": "threestudio_like.ops.backends.numba.rasterize:rasterize"},
-    "interpolate": {"numba": "threestudio_like.ops.backends.numba.interpolate:interpolate"},
-    "antialias": {"numba": "threestudio_like.ops.backends.numba.antialias:antialias"},
-    "marching_tets": {"numba": "threestudio_like.ops.backends.numba.isosurface:marching_tets"},
+    "hashgrid": {"numba": f"{NUMBA}.hashgrid:hashgrid"},
+    "rasterize": {"numba": f"{NUMBA}.rasterize:rasterize"},
+    "interpolate": {"numba": f"{NUMBA}.interpolate:interpolate"},
+    "antialias": {"numba": f"{NUMBA}.antialias:antialias"},
+    "weights_from_alpha": {"numba": f"{NUMBA}.volume:weights_from_alpha"},
+    "weights_from_density": {"numba": f"{NUMBA}.volume:weights_from_density"},
+    "composite": {"numba": f"{NUMBA}.volume:composite"},
+    "packed_weights_from_alpha": {"numba": f"{NUMBA}.volume:packed_weights_from_alpha"},
+    "packed_weights_from_density": {"numba": f"{NUMBA}.volume:packed_weights_from_density"},
+    "packed_sum": {"numba": f"{NUMBA}.volume:packed_sum"},
+    "marching_tets": {"numba": f"{NUMBA}.isosurface:marching_tets"},
 }
 _asked: str = "auto"
 

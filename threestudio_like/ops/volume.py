@@ -11,15 +11,19 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from threestudio_like.ops.dispatch import op
+
 EPS = 1e-5  # of NeuS's own code: an interval deep inside, where both Phi vanish, is opaque rather than 0 / 0
 
 
+@op
 def weights_from_alpha(alpha: Float[Tensor, "N S"]) -> Float[Tensor, "N S"]:
     """Weights of samples of the given opacities."""
     through = 1 - alpha + 1e-10  # never 0, so that the gradient of a product is its sum over one factor
     return alpha * F.pad(torch.cumprod(through, dim=-1)[:, :-1], (1, 0), value=1.0)
 
 
+@op
 def weights_from_density(density: Float[Tensor, "N S"], delta: Float[Tensor, "N S"]) -> Float[Tensor, "N S"]:
     """Weights of intervals of lengths `delta`; they sum to 1 - exp(-sum density delta)."""
     tau = density * delta
@@ -44,11 +48,13 @@ def neus_alpha(
     return ((entering - leaving + EPS) / (entering + EPS)).clamp(0, 1)
 
 
+@op
 def composite(weights: Float[Tensor, "N S"], values: Float[Tensor, "N S C"]) -> Float[Tensor, "N C"]:
     """The weighted sum along each ray."""
     return torch.einsum("ns,nsc->nc", weights, values)
 
 
+@op
 def packed_weights_from_alpha(
     alpha: Float[Tensor, " S"], ray: Int[Tensor, " S"], num_rays: int
 ) -> Float[Tensor, " S"]:
@@ -57,6 +63,7 @@ def packed_weights_from_alpha(
     return weights_from_alpha(_padded(alpha, ray, place, num_rays))[ray, place]
 
 
+@op
 def packed_weights_from_density(
     density: Float[Tensor, " S"], delta: Float[Tensor, " S"], ray: Int[Tensor, " S"], num_rays: int
 ) -> Float[Tensor, " S"]:
@@ -66,6 +73,7 @@ def packed_weights_from_density(
     return weights_from_density(*rows)[ray, place]
 
 
+@op
 def packed_sum(
     weights: Float[Tensor, " S"], values: Float[Tensor, "S C"], ray: Int[Tensor, " S"], num_rays: int
 ) -> Float[Tensor, "N C"]:

@@ -6,19 +6,16 @@ write one row and every sum has one order.
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from threestudio_like.ops import hashgrid as op
-from threestudio_like.ops.backends.numba.kernels import kernel, run
+from threestudio_like.ops.backends.numba.kernels import kernel, part, run
 
 BLOCK = (
     65536  # points that go through a level before the next: enough to pay for bringing its table into cache
@@ -29,12 +26,7 @@ ZERO = np.float32(0)
 ONE = np.float32(1)
 
 
-def _inlined(function: Callable) -> Callable:
-    """Part of a kernel, compiled into it for each constant argument; multiply-adds are fused, NaNs kept."""
-    return numba.njit(forceinline=True, fastmath={"contract"}, error_model="numpy")(inspect.unwrap(function))
-
-
-@_inlined
+@part
 def _cell(x, resolution):
     """Cell and fraction of one coordinate; a NaN is in cell 0 and stays in the fraction."""
     clamped = ZERO if x < ZERO else (ONE if x > ONE else x)
@@ -43,7 +35,7 @@ def _cell(x, resolution):
     return np.uint32(cell), scaled - np.float32(cell)
 
 
-@_inlined
+@part
 def _rows(x, y, z, resolution, mask, dense):
     """Rows of a cell's eight corners, x fastest; unsigned, which spares the check for negative indices."""
     x1 = x + np.uint32(1)
@@ -64,7 +56,7 @@ def _rows(x, y, z, resolution, mask, dense):
     return wide(r0), wide(r1), wide(r2), wide(r3), wide(r4), wide(r5), wide(r6), wide(r7)
 
 
-@_inlined
+@part
 def _gather(points, first, last, rows, resolution, dense, out, column, lanes):
     """One level's features of points[first:last]."""
     mask = np.uint32(len(rows) - 1)
@@ -92,7 +84,7 @@ def _forward(task, step, block, points, table, resolutions, lanes, out):
                 _gather(points, first, last, table[level], resolution, False, out, column, lanes)
 
 
-@_inlined
+@part
 def _scatter(points, first, last, resolution, dense, grad, column, lanes, rows_grad):
     """Adds what points[first:last] give to one level's rows."""
     mask = np.uint32(len(rows_grad) - 1)
@@ -115,7 +107,7 @@ def _scatter(points, first, last, resolution, dense, grad, column, lanes, rows_g
             rows_grad[r7, f] += d * high
 
 
-@_inlined
+@part
 def _slope(points, first, last, rows, resolution, dense, grad, column, lanes, points_grad):
     """Adds one level's share of the gradient of points[first:last]."""
     mask = np.uint32(len(rows) - 1)

@@ -24,6 +24,14 @@ def kernel(function: Callable) -> Callable:
     return numba.njit(cache=True, nogil=True, error_model="numpy")(inspect.unwrap(function))
 
 
+def part(function: Callable) -> Callable:
+    """Part of kernels, compiled into them for each constant argument; multiply-adds are fused, NaNs kept.
+
+    A tuple's length is a constant: loops over it are unrolled.
+    """
+    return numba.njit(forceinline=True, fastmath={"contract"}, error_model="numpy")(inspect.unwrap(function))
+
+
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count(), "kernel")

@@ -2,7 +2,7 @@
 
 With T_i = prod_{j<i} (1 - alpha_j) and B_{i-1} = g_i alpha_i + (1 - alpha_i) B_i, what is seen from behind
 sample i - 1, the gradient of sum g_i w_i to alpha_i is T_i (g_i - B_i): nothing is divided by 1 - alpha.
-To tau_i, with alpha = 1 - exp(-tau), it is g_i (T_i - w_i) - sum_{j>i} g_j w_j: fewer steps one after another.
+To tau_i, with alpha = 1 - exp(-tau), it is g_i (T_i - w_i) - sum_{j>i} g_j w_j: fewer steps in a row.
 Rows of a picture of samples are packed rays of one length; tasks are blocks of rays.
 """
 

@@ -19,6 +19,7 @@ TESTS = sorted(file for file in (ROOT / "tests").rglob("test_*.py") if file.pare
 # folder (or module) -> what of ours it may import, besides its own folder
 FLOORS = {
     "records": (),
+    "files": (),
     "scene": (),
     "schedule": (),
     "ops": ("records",),
@@ -29,12 +30,12 @@ FLOORS = {
     "geometry": ("records", "ops", "fields"),
     "material": ("records", "ops", "fields"),
     "background": ("records", "ops", "fields"),
-    "priors": ("records", "ops", "schedule"),
-    "data": ("records", "ops"),
+    "priors": ("records", "files", "ops", "schedule"),
+    "data": ("records", "files", "ops"),
     "renderer": ("records", "scene", "ops", "geometry/base"),
     "guidance": ("records", "ops", "schedule", "losses", "priors/base"),
-    "export": ("records", "scene", "ops", "geometry/base"),
-    "loggers": (),
+    "export": ("records", "scene", "files", "ops", "geometry/base"),
+    "loggers": ("files",),
     "run": None,  # everything
     "systems": None,  # everything of the package but run, and of systems only what is shared
     "launch": ("run",),

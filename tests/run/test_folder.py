@@ -1,4 +1,4 @@
-"""Names are safe, folders are never shared, files are whole or absent."""
+"""Names are safe, folders are never shared."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from threestudio_like.run.errors import UserError
-from threestudio_like.run.folder import LONGEST, RunFolder, claimed, replaced, slug, title, write
+from threestudio_like.run.folder import LONGEST, RunFolder, claimed, slug, title
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,3 @@ def test_manifest(tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "run.json").read_text())
     assert manifest["state"] == "running"
     assert manifest["stages"] == {"coarse": {"state": "running", "seconds": 3.0}}
-
-
-def test_replaced_is_whole_or_absent(tmp_path: Path) -> None:
-    file = tmp_path / "sub" / "file.txt"
-    write(file, "old")
-    with pytest.raises(RuntimeError), replaced(file) as partial:
-        partial.write_text("half")
-        raise RuntimeError
-    assert file.read_text() == "old" and list(file.parent.iterdir()) == [file]

@@ -17,6 +17,7 @@ from torch import Tensor
 from threestudio_like.data import cache
 from threestudio_like.data.draw import Light, draw
 from threestudio_like.data.objects import Object, normalized
+from threestudio_like.files import replacing
 from threestudio_like.ops.camera import orbit
 from threestudio_like.records import Camera, Mesh
 
@@ -123,7 +124,7 @@ def _draw(objects: list[Object], cameras: Cameras, variety: Variety, light: Ligh
     size, total = cameras.size, len(objects) * variety.variants
     shape = (total, variety.views, size, size, 4)
     start = shown = time.monotonic()
-    with cache.replacing(file) as handle:
+    with replacing(file) as partial, open(partial, "wb") as handle:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(handle, header)
         for index in range(total):

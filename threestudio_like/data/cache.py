@@ -1,13 +1,10 @@
-"""Where things made once are kept, and how they are written: whole or not at all."""
+"""Where things made once are kept."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 
 def folder(path: str | None) -> Path:
@@ -21,15 +18,3 @@ def folder(path: str | None) -> Path:
 def digest(*values: object) -> str:
     """A short name for `values`, equal when their text is equal."""
     return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
-
-
-@contextmanager
-def replacing(file: Path) -> Iterator[BinaryIO]:
-    """A handle whose bytes become `file` when all of them are written; nothing is left of a failure."""
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as handle:
-            yield handle
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from threestudio_like.data import cache, furniture
 from threestudio_like.data.colors import painted_triangles
+from threestudio_like.files import replacing
 from threestudio_like.records import Mesh
 
 log = logging.getLogger(__name__)
@@ -157,8 +158,8 @@ def store(file: Path, objects: list[Object]) -> None:
             [(o.mesh.rgb * 255).round().byte().numpy() for o in objects if o.mesh.rgb is not None]
         ),
     }
-    with cache.replacing(file) as handle:
-        np.savez(handle, **arrays)  # type: ignore[arg-type]
+    with replacing(file) as partial:
+        np.savez(partial, **arrays)  # type: ignore[arg-type]
 
 
 def restore(file: Path) -> list[Object]:

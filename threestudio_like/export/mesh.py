@@ -19,7 +19,7 @@ from trimesh.exchange.obj import export_obj
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial, SimpleMaterial
 
-from threestudio_like.export.files import write
+from threestudio_like.files import write
 from threestudio_like.ops.mesh import vertex_normals
 from threestudio_like.ops.texture import sample
 from threestudio_like.records import Mesh
@@ -56,7 +56,7 @@ def write_obj(path: Path, mesh: Mesh) -> None:
     )
     for name, content in others.items():  # what the OBJ refers to comes first
         write(path.with_name(name), content)
-    write(path, text.encode())
+    write(path, text)
 
 
 def write_ply(path: Path, mesh: Mesh) -> None:

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from threestudio_like.export.draw import clay, draw, over_white
-from threestudio_like.export.files import replacing
 from threestudio_like.export.mesh import to_bytes
+from threestudio_like.files import replacing
 from threestudio_like.ops.camera import orbit, resized, spherical
 from threestudio_like.records import Camera, Mesh, View
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from threestudio_like.files import replacing
+
 
 def show(
     pictures: Mapping[str, Float[Tensor, "H W 3"]], step: int, folder: str | Path, loggers: Iterable[Any]
@@ -19,7 +20,8 @@ def show(
     """Write each picture as images/<name>-<step>.png, and to every logger that takes pictures."""
     for name, picture in pictures.items():
         pixels = to_bytes(picture)
-        save(pixels, Path(folder) / "images" / f"{name}-{step:06d}.png")
+        with replacing(Path(folder) / "images" / f"{name}-{step:06d}.png") as partial:
+            Image.fromarray(pixels.numpy()).save(partial)
         for logger in loggers:
             if hasattr(logger, "log_image"):  # wandb
                 logger.log_image(name, [pixels.numpy()], step=step)
@@ -30,14 +32,6 @@ def show(
 def to_bytes(picture: Float[Tensor, "H W C"]) -> UInt8[Tensor, "H W C"]:
     """[0, 1] to 0..255, rounded."""
     return (picture.detach().clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-
-
-def save(pixels: UInt8[Tensor, "H W C"], path: Path) -> None:
-    """Write a PNG that is whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    Image.fromarray(pixels.squeeze(-1).numpy()).save(partial, format="PNG")
-    os.replace(partial, path)
 
 
 def row(pictures: Iterable[Float[Tensor, "H _ C"]]) -> Float[Tensor, "H sum C"]:

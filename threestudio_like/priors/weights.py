@@ -7,7 +7,6 @@ and are read back into the module's own.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialized
 from torch import nn
+
+from threestudio_like.files import write
 
 
 def find(weights: str) -> Path:
@@ -49,12 +50,8 @@ def save(module: nn.Module, path: Path, card: Mapping[str, Any]) -> None:
     """Write path.safetensors (float16) and path.json; each file is whole or absent."""
     tensors = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
     state = {name: tensor.to(torch.float16).contiguous() for name, tensor in tensors.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_bytes(serialized(state))
-    os.replace(partial, path.with_suffix(".safetensors"))
-    partial.write_text(json.dumps(dict(card), indent=2) + "\n")
-    os.replace(partial, path.with_suffix(".json"))
+    write(path.with_suffix(".safetensors"), serialized(state))
+    write(path.with_suffix(".json"), json.dumps(dict(card), indent=2) + "\n")
 
 
 def card(weights: str) -> dict[str, Any]:

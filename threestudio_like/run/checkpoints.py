@@ -16,8 +16,8 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
+from threestudio_like.files import replacing
 from threestudio_like.run.errors import UserError
-from threestudio_like.run.folder import replaced
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -27,7 +27,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         """Beside its place, flushed to disk, then renamed."""
-        with replaced(Path(path)) as partial, open(partial, "wb") as file:
+        # given a path, torch would write that passing name into the file
+        with replacing(Path(path)) as partial, open(partial, "wb") as file:
             torch.save(checkpoint, file)
 
     def load_checkpoint(self, path: str | Path, *args: Any, **settings: Any) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from threestudio_like.files import write
 from threestudio_like.run import scenes
 from threestudio_like.run.composition import build
 from threestudio_like.run.errors import mistakes
-from threestudio_like.run.folder import RunFolder, failing, write
+from threestudio_like.run.folder import RunFolder, failing
 
 log = logging.getLogger(__name__)
 STEPS = ("export", "score", "report")

@@ -1,4 +1,4 @@
-"""The run folder: it explains itself, is never overwritten, and every file in it is whole or absent.
+"""The run folder: it explains itself and is never overwritten.
 
 run.json      what ran, with what, how far it came
 config.yaml   everything resolved: the record that a resume goes by
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import platform
 import re
 import subprocess
@@ -21,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO
 
+from threestudio_like.files import write
 from threestudio_like.run.errors import UserError, one_line
 
 PACKAGES = (
@@ -122,34 +122,6 @@ def title(*, name: str | None, prompt: str, sources: Sequence[str]) -> str:
     """The user's name for the run, or else its words, or its picture's; `shapes/7` is a name, not a path."""
     files = [Path(source).stem if Path(source).is_absolute() else source for source in sources]
     return next((s for s in map(slug, (name or "", prompt, *files)) if s), "untitled")
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """Write to the path this gives; on success it takes the place of `path` in one step, on disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.tmp")  # one name: a killed attempt is overwritten by the next
-    try:
-        yield partial
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        flush(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def flush(folder: Path) -> None:
-    """Make a rename in `folder` outlive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
-
-
-def write(path: Path, text: str) -> None:
-    """A text file that is whole or absent."""
-    with replaced(path) as partial:
-        partial.write_text(text, encoding="utf-8")
 
 
 def now() -> str:

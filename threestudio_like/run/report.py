@@ -15,8 +15,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from threestudio_like.files import write
 from threestudio_like.run.curves import charts
-from threestudio_like.run.folder import write
 
 KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".mp4": "video/mp4"}
 MAX_PICTURES = 6  # of one name and stage: the first, the last, and some between
@@ -104,7 +104,7 @@ def stage(folder: Path, summary: Mapping[str, Any]) -> str:
     """The pictures that appeared while a stage ran, and its losses."""
     kept = {name: value for name, value in summary.items() if isinstance(value, (int, float, str))}
     words = ", ".join(f"{name} {_plain(value)}" for name, value in kept.items())
-    pictures = "".join(_figure(path, path.stem) for path in chosen(sorted(folder.glob("images/*.png"))))
+    pictures = "".join(_figure(path, path.stem) for path in chosen(sorted(folder.glob("images/[!.]*.png"))))
     lines = charts(folder / "metrics.jsonl")
     if not pictures and not lines and not words:
         return ""

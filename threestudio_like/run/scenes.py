@@ -9,8 +9,8 @@ from typing import Any
 import safetensors.torch
 from omegaconf import OmegaConf
 
+from threestudio_like.files import write
 from threestudio_like.run.composition import build
-from threestudio_like.run.folder import replaced, write
 from threestudio_like.scene import Scene
 
 WEIGHTS, PARTS = "scene.safetensors", "scene.yaml"
@@ -20,8 +20,7 @@ def save(scene: Scene, parts: Mapping[str, Any], folder: Path) -> None:
     """What a stage made; `parts` is the resolved configuration it was built from."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in scene.state_dict().items()}
     write(folder / PARTS, OmegaConf.to_yaml(OmegaConf.create(dict(parts))))
-    with replaced(folder / WEIGHTS) as partial:
-        partial.write_bytes(safetensors.torch.save(tensors))
+    write(folder / WEIGHTS, safetensors.torch.save(tensors))
 
 
 def load(folder: Path) -> Scene:

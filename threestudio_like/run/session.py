@@ -14,11 +14,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from threestudio_like.files import write
 from threestudio_like.ops.dispatch import table
 from threestudio_like.run import scenes, stages
 from threestudio_like.run.composition import build, drift, resolved, saved
 from threestudio_like.run.errors import UserError
-from threestudio_like.run.folder import RunFolder, circumstances, claimed, now, title, write
+from threestudio_like.run.folder import RunFolder, circumstances, claimed, now, title
 from threestudio_like.run.inputs import SOURCES, given, with_input
 from threestudio_like.run.journal import journal
 

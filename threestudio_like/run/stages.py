@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule, Trainer, seed_everything
 
+from threestudio_like.files import write
 from threestudio_like.run import checkpoints, finish, scenes
 from threestudio_like.run.composition import build
 from threestudio_like.run.errors import UserError, hint, joined, mistakes
-from threestudio_like.run.folder import RunFolder, failing, write
+from threestudio_like.run.folder import RunFolder, failing
 from threestudio_like.run.signatures import check, is_part, located
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from threestudio_like.ops import dispatch, hashgrid, isosurface, raster, volume
+from threestudio_like.ops import dispatch, hashgrid, isosurface, raster, texture, volume
 
 
 def blobs(num_views):
@@ -82,6 +82,14 @@ def packed_case(*parts):
     return *(samples[part] for part in parts), samples[4], 50
 
 
+def sample_case(filtered, boundary):
+    generator = torch.Generator().manual_seed(0)
+    uv = 3 * torch.rand(20, 30, 2, generator=generator) - 1
+    spread = torch.logspace(-3, 0, 30)[:, None, None]
+    derivatives = torch.randn(20, 30, 2, 2, generator=generator) * spread if filtered else None
+    return torch.rand(16, 32, 3, generator=generator), uv, derivatives, boundary
+
+
 CASES = {
     "rasterize": [lambda: rasterize_case(1), lambda: rasterize_case(3)],
     "interpolate": [
@@ -98,6 +106,11 @@ CASES = {
     "packed_weights_from_alpha": [lambda: packed_case(0)],
     "packed_weights_from_density": [lambda: packed_case(1, 2)],
     "packed_sum": [lambda: packed_case(0, 3)],
+    "sample": [
+        lambda: sample_case(False, "clamp"),
+        lambda: sample_case(True, "clamp"),
+        lambda: sample_case(True, "wrap"),
+    ],
 }
 OPS = {
     "rasterize": raster.rasterize,
@@ -111,6 +124,7 @@ OPS = {
     "packed_weights_from_alpha": volume.packed_weights_from_alpha,
     "packed_weights_from_density": volume.packed_weights_from_density,
     "packed_sum": volume.packed_sum,
+    "sample": texture.sample,
 }
 ALL = [
     (name, backend, i)

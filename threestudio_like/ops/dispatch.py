@@ -44,6 +44,7 @@ IMPLEMENTATIONS: dict[str, dict[str, str]] = {
     "packed_weights_from_density": {"numba": f"{NUMBA}.volume:packed_weights_from_density"},
     "packed_sum": {"numba": f"{NUMBA}.volume:packed_sum"},
     "marching_tets": {"numba": f"{NUMBA}.isosurface:marching_tets"},
+    "sample": {"numba": f"{NUMBA}.texture:sample"},
 }
 _asked: str = "auto"
 

@@ -22,45 +22,56 @@ TINY = 1e-20  # texels to the fourth: a footprint rounder than this is a circle,
 def sample(
     texture: Float[Tensor, "H W C"],
     uv: Float[Tensor, "*points 2"],
-    uv_da: Float[Tensor, "*points 4"] | None = None,
+    derivatives: Float[Tensor, "*points 2 2"] | None = None,
     boundary: str = "clamp",
 ) -> Float[Tensor, "*points C"]:
-    """Bilinear within a mip level and linear between two; the finest level alone without `uv_da`.
+    """Bilinear within a mip level and linear between two; the finest level alone without `derivatives`.
 
-    uv_da: du/dX, du/dY, dv/dX, dv/dY, per pixel, as `raster.interpolate` gives them.
+    derivatives: of u and v to a pixel's X and Y, as `raster.attribute_derivatives` gives them.
     boundary: `clamp` repeats the texels at the edges, `wrap` the whole texture.
-    Gradients to the texture, to uv and to uv_da.
+    Gradients to the texture, to uv and to the derivatives.
     """
-    if boundary not in ("clamp", "wrap"):
-        raise ValueError(f"texture: boundary is clamp or wrap, not {boundary!r}")
-    if uv_da is None:
-        return _bilinear(texture, uv.reshape(-1, 2), boundary).reshape(*uv.shape[:-1], texture.shape[-1])
+    check_boundary(boundary)
+    where = uv.reshape(-1, 2)
+    if derivatives is None:
+        return _bilinear(texture, where, boundary).reshape(*uv.shape[:-1], texture.shape[-1])
     levels = pyramid(texture)
-    level = mip_level(uv_da, texture.shape[0], texture.shape[1]).clamp(max=len(levels) - 1).reshape(-1)
+    level = mip_level(derivatives.reshape(-1, 2, 2), *texture.shape[:2]).clamp(max=len(levels) - 1)
     found = texture.new_zeros(len(level), texture.shape[-1])
     for number, halved in enumerate(levels):
         share = 1 - (level - number).abs()
         (near,) = torch.nonzero(share > 0, as_tuple=True)
-        values = share[near, None] * _bilinear(halved, uv.reshape(-1, 2)[near], boundary)
-        found = found.index_add(0, near, values)
+        found = found.index_add(0, near, share[near, None] * _bilinear(halved, where[near], boundary))
     return found.reshape(*uv.shape[:-1], texture.shape[-1])
+
+
+def check_boundary(boundary: str) -> None:
+    """Refuse what `sample` does not know."""
+    if boundary not in ("clamp", "wrap"):
+        raise ValueError(f"texture: boundary is clamp or wrap, not {boundary!r}")
 
 
 def pyramid(texture: Float[Tensor, "H W C"]) -> list[Float[Tensor, "h w C"]]:
     """The texture and its halves by means of 2 x 2 texels, to 1 x 1 texel or until a side is odd."""
     levels = [texture]
     while max(sides := levels[-1].shape[:2]) > 1 and all(side == 1 or side % 2 == 0 for side in sides):
-        window = [min(side, 2) for side in sides]
-        levels.append(F.avg_pool2d(levels[-1].permute(2, 0, 1), window).permute(1, 2, 0))
+        levels.append(_halved(levels[-1]))
     return levels
 
 
-def mip_level(uv_da: Float[Tensor, "*points 4"], height: int, width: int) -> Float[Tensor, "*points"]:
+def _halved(texture: Float[Tensor, "H W C"]) -> Float[Tensor, "h w C"]:
+    """Means of neighbours along each side that has more than one texel."""
+    for axis in (0, 1):
+        if texture.shape[axis] > 1:
+            even, odd = texture.unflatten(axis, (-1, 2)).unbind(axis + 1)
+            texture = (even + odd) / 2
+    return texture
+
+
+def mip_level(derivatives: Float[Tensor, "N 2 2"], height: int, width: int) -> Float[Tensor, " N"]:
     """log2 of the footprint's longest axis in texels, 0 for one texel and less."""
-    du_dx, du_dy, dv_dx, dv_dy = uv_da.unbind(-1)
-    a = (width * du_dx) ** 2 + (height * dv_dx) ** 2
-    b = (width * du_dy) ** 2 + (height * dv_dy) ** 2
-    c = width**2 * du_dx * du_dy + height**2 * dv_dx * dv_dy
+    x, y = (derivatives * derivatives.new_tensor([[width], [height]])).unbind(-1)
+    a, b, c = (x * x).sum(-1), (y * y).sum(-1), (x * y).sum(-1)
     # the larger eigenvalue of J^T J = ((a, c), (c, b))
     largest = (a + b) / 2 + (((a - b) / 2) ** 2 + c**2).clamp(min=TINY).sqrt()
     return largest.clamp(min=1).log2() / 2

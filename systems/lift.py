@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -14,7 +13,7 @@ from threestudio_like.geometry.base import Geometry
 from threestudio_like.geometry.convert import begin
 from threestudio_like.loggers.images import column, row
 from threestudio_like.losses.reference import reference_losses
-from threestudio_like.ops.camera import chosen, orbit, spherical
+from threestudio_like.ops.camera import around, split
 from threestudio_like.records import Batch, Camera, Render
 from threestudio_like.scene import Scene
 
@@ -72,28 +71,9 @@ class Lift(System):
 
     def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "H W 3"]]:
         """Colour and normals from the reference camera and from three others around the object."""
-        camera = around(batch.reference.camera, 4)
-        shown = [self.show(one(camera, i), batch.step) for i in range(4)]
+        ring = around(batch.reference.camera, 4, 0.0)
+        shown = [self.show(camera, batch.step) for camera in split(ring, 1)]
         colour = row([render.rgb[0] for render in shown])
         normal = row([render.normal_rgba[0, ..., :3] for render in shown])
         picture = batch.reference.rgba[0, ..., :3]
         return {"views": column([row([picture, colour]), row([torch.ones_like(picture), normal])])}
-
-
-def around(camera: Camera, count: int) -> Camera:
-    """`count` cameras at equal azimuths, the given one first."""
-    azimuth, elevation, distance = (value.expand(count) for value in spherical(camera))
-    turn = 2 * math.pi / count * torch.arange(count, device=azimuth.device)
-    return orbit(
-        azimuth=azimuth + turn,
-        elevation=elevation,
-        distance=distance,
-        fov_y=camera.fov_y.expand(count),
-        height=camera.height,
-        width=camera.width,
-    )
-
-
-def one(camera: Camera, index: int) -> Camera:
-    """The camera at `index`, as a batch of one."""
-    return chosen(camera, torch.tensor([index]))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from threestudio_like.ops.camera import (
+    around,
     chosen,
     crop,
     focal,
@@ -14,6 +15,7 @@ from threestudio_like.ops.camera import (
     repeated,
     resized,
     spherical,
+    split,
     world_to_clip,
 )
 
@@ -133,6 +135,38 @@ def test_resizing_a_crop_keeps_what_it_shows():
     window = crop(camera([50, 120], -15, height=16, width=16), 3, 2, 4, 4)
     fine = rays(resized(window, 12, 12)).directions
     torch.testing.assert_close(fine[:, 1::3, 1::3], rays(window).directions)
+
+
+def test_around_begins_where_it_is_told_and_closes_the_circle():
+    """Steps of 30 degrees from the camera itself; or with the camera in the middle of two."""
+    start = camera(20, 35, 1.7)
+    for first, azimuths in ((0.0, range(20, 380, 30)), (0.5, range(35, 395, 30))):
+        torch.testing.assert_close(around(start, 12, first).c2w, camera([*azimuths], 35, 1.7).c2w)
+    assert torch.equal(around(start, 12, 0.0).c2w[0], start.c2w[0])
+
+
+def test_a_camera_carried_around_sees_what_it_saw_of_what_turns_with_it():
+    """Wherever it looks: here past the origin and with its head on one side, at a window of its picture."""
+    c2w = camera(20, 35).c2w @ torch.linalg.matrix_exp(
+        torch.tensor([[0, -0.3, 0.1, 0], [0.3, 0, -0.2, 0], [-0.1, 0.2, 0, 0], [0] * 4], dtype=torch.float64)
+    )
+    view = crop(camera(20, 35)._replace(c2w=c2w), 1, 2, 3, 4)
+    ring = around(view, 4, 1.0)
+    point = torch.tensor([0.3, -0.2, 0.4, 1.0], dtype=torch.float64)
+    x, y, z, _ = point
+    turned = torch.stack([torch.stack(xy) for xy in ((-y, x), (-x, -y), (y, -x), (x, y))])
+    turned = torch.cat([turned, point[2:].expand(4, 2)], dim=-1)
+    seen = (world_to_clip(ring, 0.1, 10.0) @ turned[..., None])[..., 0]
+    torch.testing.assert_close(seen, (world_to_clip(view, 0.1, 10.0) @ point).expand(4, 4))
+
+
+def test_split_loses_nothing():
+    view = crop(camera([10, 20, 30, 40, 50], 20), torch.arange(5), 1, 3, 4)
+    parts = split(view, 2)
+    assert [len(part.c2w) for part in parts] == [2, 2, 1]
+    assert all((part.height, part.width) == (3, 4) for part in parts)
+    for field in ("c2w", "fov_y", "shift"):
+        assert torch.equal(torch.cat([getattr(part, field) for part in parts]), getattr(view, field))
 
 
 def test_chosen_takes_all_that_belongs_to_a_camera():

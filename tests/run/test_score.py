@@ -1,7 +1,5 @@
 """A model that is the truth gets full marks; one that is not gets the marks that geometry says."""
 
-import math
-
 import pytest
 import torch
 import trimesh
@@ -12,9 +10,8 @@ from threestudio_like.data.cameras import Cameras, Pose
 from threestudio_like.data.draw import Light
 from threestudio_like.data.image import Image
 from threestudio_like.export.mesh import write_glb
-from threestudio_like.ops.camera import spherical
 from threestudio_like.records import Mesh
-from threestudio_like.run.score import Score, between
+from threestudio_like.run.score import Score
 
 FLAT = Light([0.0, 0.0, 1.0], 1.0, 0.0)  # ambient alone: what a baked base colour can match
 POSE = Pose(30.0, 20.0, 1.6, 49.134)
@@ -95,12 +92,3 @@ def test_without_a_model_it_says_so(tmp_path, folder):
     score = Score(views=4, side=48, directions=8, resolution=8, points=10, seed=0)
     with pytest.raises(ValueError, match=r"export\.formats"):
         score(data(folder), tmp_path)
-
-
-def test_new_views_avoid_the_picture_s():
-    azimuth, elevation, distance = spherical(between(POSE.camera(8), 12))
-    apart = torch.rad2deg(azimuth) - 30.0
-    apart = (apart + 180) % 360 - 180
-    assert sorted(apart.tolist()) == pytest.approx([-165 + 30 * i for i in range(12)], abs=1e-3)
-    assert torch.allclose(elevation, torch.tensor(math.radians(20.0)))
-    assert torch.allclose(distance, torch.tensor(1.6))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,30 +15,16 @@ from torch import Tensor
 from threestudio_like.export.draw import clay, draw, over_white
 from threestudio_like.export.mesh import to_bytes
 from threestudio_like.files import replacing
-from threestudio_like.ops.camera import orbit, resized, spherical
+from threestudio_like.ops.camera import around, resized, split
 from threestudio_like.records import Camera, Mesh, View
 
 BATCH = 8  # views drawn at once
 
 
-def around(start: Camera, count: int, side: int) -> Camera:
-    """`count` cameras at equal azimuths and `start`'s height, its own first."""
-    azimuth, elevation, distance = (value[:1].expand(count) for value in spherical(start))
-    turn = 2 * math.pi / count * torch.arange(count)
-    return orbit(
-        azimuth=azimuth + turn,
-        elevation=elevation,
-        distance=distance,
-        fov_y=start.fov_y[:1].expand(count),
-        height=side,
-        width=side,
-    )
-
-
 def pictures(mesh: Mesh, camera: Camera) -> Iterator[tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W 3"]]]:
     """(colours, shape) of each camera."""
-    for c2w, fov_y in zip(camera.c2w.split(BATCH), camera.fov_y.split(BATCH), strict=True):
-        view = draw(mesh, camera._replace(c2w=c2w, fov_y=fov_y), 2)
+    for part in split(camera, BATCH):
+        view = draw(mesh, part, 2)
         yield from zip(over_white(view), clay(view), strict=True)
 
 
@@ -54,7 +39,7 @@ def write_turntable(path: Path, mesh: Mesh, start: Camera, *, frames: int, side:
         "pixelformat": "yuv420p",
     }
     with replacing(path) as partial, imageio.get_writer(partial, format="FFMPEG", **options) as video:
-        for pair in pictures(mesh, around(start, frames, side)):
+        for pair in pictures(mesh, around(resized(start, side, side), frames, 0.0)):
             video.append_data(to_bytes(torch.cat(pair, dim=1)))  # type: ignore[attr-defined]
 
 
@@ -62,7 +47,7 @@ def write_preview(path: Path, mesh: Mesh, reference: View, *, views: int, side: 
     """A sheet. Above: the picture it was made from, and the colours; below: its alpha, and the shape."""
     picture = shrunk(reference.rgba[:1], side)[0]
     pairs = [(picture[..., :3], picture[..., 3:].expand(-1, -1, 3))]
-    pairs += pictures(mesh, around(reference.camera, views, side))
+    pairs += pictures(mesh, around(resized(reference.camera, side, side), views, 0.0))
     write_png(path, torch.cat([torch.cat(row, dim=1) for row in zip(*pairs, strict=True)], dim=0))
 
 

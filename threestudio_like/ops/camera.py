@@ -5,6 +5,8 @@ Conventions are those of records.py. Picture rows run down, so the projection fl
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -108,3 +110,23 @@ def chosen(camera: Camera, index: Int[Tensor, " n"]) -> Camera:
 def repeated(camera: Camera, count: int) -> Camera:
     """One camera, `count` times."""
     return chosen(camera, torch.zeros(count, dtype=torch.int64, device=camera.c2w.device))
+
+
+def split(camera: Camera, size: int) -> list[Camera]:
+    """The cameras in batches of `size`; fewer in the last, if they do not go into it."""
+    every = torch.arange(len(camera.c2w), device=camera.c2w.device)
+    return [chosen(camera, part) for part in every.split(size)]
+
+
+def around(camera: Camera, count: int, first: float) -> Camera:
+    """One camera carried around the z axis, counter-clockwise, to `count` places at equal steps.
+
+    The first place is `first` steps on from its own: with 0.0 it is there itself, with 0.5 it stands in the
+    middle of two of them.
+    """
+    ring = repeated(camera, count)
+    turn = 2 * math.pi / count * (torch.arange(count).to(ring.c2w) + first)
+    rotation = torch.eye(4).to(ring.c2w).repeat(count, 1, 1)
+    rotation[:, 0, 0] = rotation[:, 1, 1] = torch.cos(turn)
+    rotation[:, 1, 0], rotation[:, 0, 1] = torch.sin(turn), -torch.sin(turn)
+    return ring._replace(c2w=rotation @ ring.c2w)

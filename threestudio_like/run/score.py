@@ -7,10 +7,7 @@ can be judged.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-
-import torch
 
 from threestudio_like.data import named
 from threestudio_like.data.draw import OVERSAMPLING
@@ -27,8 +24,8 @@ from threestudio_like.metrics.shape import (
     surface_points,
     volume_iou,
 )
-from threestudio_like.ops.camera import orbit, spherical
-from threestudio_like.records import Camera, Mesh
+from threestudio_like.ops.camera import around
+from threestudio_like.records import Mesh
 
 MARGIN = 1.02  # of the box that volumes are counted in, beyond the larger mesh
 
@@ -71,7 +68,7 @@ class Score:
 
     def novel(self, model: Mesh, truth: Mesh, data: Image) -> dict[str, float]:
         """From new views: its own colours against the mesh under the picture's light; the normals of both."""
-        camera = between(data.pose.camera(self.side), self.views)
+        camera = around(data.pose.camera(self.side), self.views, 0.5)
         seen, true = draw(model, camera, OVERSAMPLING), draw_lit(truth, camera, data.light)
         assert seen.normal is not None and true.normal is not None
         both = ((seen.alpha >= 0.5) & (true.alpha >= 0.5))[..., 0]
@@ -91,17 +88,3 @@ class Score:
             for mesh, each in zip((model, truth), maps, strict=True)
         ]
         return {"volume_iou": volume_iou(*inside), "chamfer": chamfer(*points)}
-
-
-def between(camera: Camera, count: int) -> Camera:
-    """`count` cameras at equal azimuths and the same height, `camera` in the middle of two of them."""
-    azimuth, elevation, distance = (value.expand(count) for value in spherical(camera))
-    turn = 2 * math.pi / count * (torch.arange(count) + 0.5)
-    return orbit(
-        azimuth=azimuth + turn,
-        elevation=elevation,
-        distance=distance,
-        fov_y=camera.fov_y.expand(count),
-        height=camera.height,
-        width=camera.width,
-    )

@@ -70,10 +70,10 @@ class Example(NamedTuple):
 class Samples(NamedTuple):
     """What a volume renderer met, the S samples that count, in the order of their rays; losses read it."""
 
-    sdf: Float[Tensor, " S"]
+    sdf: Float[Tensor, " S"] | None  # where the field is one of signed distances
     weights: Float[Tensor, " S"]  # of the volume-rendering sum
     distances: Float[Tensor, " S"]  # along the ray, to the middle of the interval
-    gradients: Float[Tensor, "S 3"]  # of the field: eikonal and orientation losses
+    gradients: Float[Tensor, "S 3"]  # of the field, outward: eikonal and orientation losses
     directions: Float[Tensor, "S 3"]  # of the sample's ray
     rays: Int[Tensor, " S"]  # which ray, of the B H W pixels in a row
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from threestudio_like.ops.isosurface import EDGES, lattice, marching_tets
+from threestudio_like.ops.isosurface import EDGES, enclosed, lattice, marching_tets
 
 
 def sphere(points: torch.Tensor, radius: float) -> torch.Tensor:
@@ -211,3 +211,12 @@ def test_no_surface_is_empty(value):
     assert vertices.shape == (0, 3) and faces.shape == (0, 3) and faces.dtype == torch.int64
     vertices.sum().backward()
     assert (sdf.grad == 0).all()
+
+
+def test_what_is_enclosed_cannot_be_reached_from_the_faces():
+    grid = lattice(16)
+    radius = grid.vertices.norm(dim=-1)
+    shell = (radius - 0.6).abs() - 0.2  # inside the shell negative
+    torch.testing.assert_close(enclosed(shell, grid), radius < 0.8)
+    pierced = torch.where(grid.vertices[:, :2].norm(dim=-1) < 0.25, 1.0, shell)  # a hole through both poles
+    assert torch.equal(enclosed(pierced, grid), pierced < 0)

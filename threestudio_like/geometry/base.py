@@ -43,6 +43,23 @@ class Implicit(Geometry):
         return self.sdf(points), self.features(points), self.gradient(points)
 
 
+class Volume(Geometry):
+    """A fog, thick where the object is: what volume renderers of density take."""
+
+    def density(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 1"]:
+        """How much of the light a unit of length takes: at least 0."""
+        raise NotImplementedError
+
+    def evaluate(
+        self, points: Float[Tensor, "N 3"], *, gradients: bool
+    ) -> tuple[Float[Tensor, "N 1"], Float[Tensor, "N C"], Float[Tensor, "N 3"] | None]:
+        """(density, features, gradient) of the same points; the gradient, if asked for, points into the fog.
+
+        Its length may be that of any increasing function of the density: normals need its direction alone.
+        """
+        raise NotImplementedError
+
+
 class Explicit(Geometry):
     """A surface that is a mesh: what mesh renderers take."""
 

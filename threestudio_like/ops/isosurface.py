@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from threestudio_like.ops.dispatch import op
@@ -157,3 +157,23 @@ def marching_tets(
         a, b = lattice.edges.to(device)[used].long().unbind(-1)
     at_a, at_b = sdf[a, None], sdf[b, None]
     return (vertices[a] * at_b - vertices[b] * at_a) / (at_b - at_a), faces
+
+
+def enclosed(values: Float[Tensor, " V"], lattice: Lattice) -> Bool[Tensor, " V"]:
+    """Vertices that cannot be reached from the box's faces along edges between values of at least 0.
+
+    What nobody can see into is inside: cavities that a fit to pictures leaves where it was never corrected.
+    """
+    free = values >= 0
+    reached = free & (lattice.vertices.to(values.device).abs().amax(-1) >= 1)
+    a, b = lattice.edges.to(values.device).long().unbind(-1)
+    passable = free[a] & free[b]
+    a, b = a[passable], b[passable]
+    count = -1
+    while count != (count := int(reached.sum())):
+        for _ in range(8):  # counting is as dear as a wave
+            new = reached.clone()
+            new[a[reached[b]]] = True
+            new[b[reached[a]]] = True
+            reached = new
+    return ~reached

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from threestudio_like.ops import dispatch, hashgrid, isosurface, raster, texture, volume
+from threestudio_like.ops import dispatch, hashgrid, isosurface, march, occupancy, raster, texture, volume
 
 
 def blobs(num_views):
@@ -90,6 +90,19 @@ def sample_case(filtered, boundary):
     return torch.rand(16, 32, 3, generator=generator), uv, derivatives, boundary
 
 
+def march_case(resolution):
+    """Rays from around and from within, some beside the box or along an axis; a few balls are occupied."""
+    origins = 2 * torch.nn.functional.normalize(torch.randn(300, 3), dim=-1)
+    origins[:50] *= 0.2
+    directions = torch.nn.functional.normalize(0.6 * torch.randn(300, 3) - origins, dim=-1)
+    directions[:9] = torch.eye(3).repeat(3, 1)
+    near, far, _ = march.intersect_box(origins, directions, 0.8)
+    cells = torch.cartesian_prod(*[torch.arange(resolution)] * 3).float()
+    balls = resolution * torch.rand(5, 3)
+    grid = (torch.cdist(cells, balls) < 0.12 * resolution).any(1).view(*[resolution] * 3)
+    return origins, directions, near, far, grid, 0.8, 0.011, torch.rand(300)
+
+
 CASES = {
     "rasterize": [lambda: rasterize_case(1), lambda: rasterize_case(3)],
     "interpolate": [
@@ -105,6 +118,7 @@ CASES = {
     "composite": [lambda: dense_samples(37, 29)[::3]],
     "packed_weights_from_alpha": [lambda: packed_case(0)],
     "packed_weights_from_density": [lambda: packed_case(1, 2)],
+    "march_occupied": [lambda: march_case(37), lambda: march_case(5)],
     "packed_sum": [lambda: packed_case(0, 3)],
     "sample": [
         lambda: sample_case(False, "clamp"),
@@ -123,6 +137,7 @@ OPS = {
     "composite": volume.composite,
     "packed_weights_from_alpha": volume.packed_weights_from_alpha,
     "packed_weights_from_density": volume.packed_weights_from_density,
+    "march_occupied": occupancy.march_occupied,
     "packed_sum": volume.packed_sum,
     "sample": texture.sample,
 }
@@ -157,6 +172,8 @@ def outcome(function, case):
     args = with_gradient(case())
     results = leaves(function(*args))
     smooth = [result for result in results if result.requires_grad]
+    if not smooth:  # the op has no gradients at all
+        return results, ()
     torch.manual_seed(1)
     total = sum((result * torch.randn_like(result)).sum() for result in smooth)
     gradients = torch.autograd.grad(total, [v for v in leaves(args) if v.requires_grad], allow_unused=True)

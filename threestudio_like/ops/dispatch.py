@@ -43,6 +43,7 @@ IMPLEMENTATIONS: dict[str, dict[str, str]] = {
     "packed_weights_from_alpha": {"numba": f"{NUMBA}.volume:packed_weights_from_alpha"},
     "packed_weights_from_density": {"numba": f"{NUMBA}.volume:packed_weights_from_density"},
     "packed_sum": {"numba": f"{NUMBA}.volume:packed_sum"},
+    "march_occupied": {"numba": f"{NUMBA}.occupancy:march_occupied"},
     "marching_tets": {"numba": f"{NUMBA}.isosurface:marching_tets"},
     "sample": {"numba": f"{NUMBA}.texture:sample"},
 }

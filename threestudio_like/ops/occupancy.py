@@ -51,7 +51,7 @@ def march_occupied(
     together cover it. `phase` is in [0, 1): 0, or random where the lattice of intervals must not show.
     """
     spans = torch.where(far > near, (far - near) / step + phase, 0.0)
-    number = torch.arange(int(spans.amax().ceil()) if len(spans) else 0, device=near.device)
+    number = torch.arange(int(spans.amax().ceil()) + 1 if len(spans) else 0, device=near.device)
     first = near[:, None] + (number - phase[:, None]) * step
     start = torch.maximum(first, near[:, None])
     end = torch.minimum(near[:, None] + (number + 1 - phase[:, None]) * step, far[:, None])

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from threestudio_like.export.draw import clay, draw, mixed, over_white
+from threestudio_like.export.draw import clay, draw, over_white
 from threestudio_like.ops.camera import orbit, rays, resized
 from threestudio_like.ops.texture import sample
 from threestudio_like.records import Camera, Mesh, View
@@ -118,12 +118,6 @@ def test_what_is_in_front_hides_what_is_behind():
         assert view.rgb[0, 15, 15].tolist() == [1, 0, 0] and view.rgb[0, 15, 21].tolist() == [0, 1, 0]
         assert float(view.depth[0, 15, 15]) == pytest.approx(1.5, abs=1e-4)
         assert float(view.depth[0, 15, 21]) == pytest.approx(2.5, abs=1e-4)
-
-
-def test_mixed_is_the_sum_over_corners():
-    attributes, corners, weights = torch.rand(6, 2), torch.randint(6, (5, 3)), torch.rand(5, 3)
-    expected = torch.einsum("mk,mkc->mc", weights, attributes[corners])
-    assert torch.allclose(mixed(attributes, corners, weights), expected)
 
 
 def flat(normal: torch.Tensor, alpha: float) -> View:

@@ -5,7 +5,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from threestudio_like.ops import dispatch, hashgrid, isosurface, march, occupancy, raster, texture, volume
+from threestudio_like.ops import (
+    dispatch,
+    hashgrid,
+    isosurface,
+    march,
+    occupancy,
+    raster,
+    splat,
+    texture,
+    volume,
+)
+from threestudio_like.ops.camera import crop, orbit
 
 
 def blobs(num_views):
@@ -103,6 +114,31 @@ def march_case(resolution):
     return origins, directions, near, far, grid, 0.8, 0.011, torch.rand(300)
 
 
+def project_case(num_views):
+    """Some are behind the camera, some beside the picture; the last camera looks off its middle."""
+    generator = torch.Generator().manual_seed(num_views)
+    angles = torch.arange(num_views, dtype=torch.float32)
+    camera = orbit(
+        azimuth=angles,
+        elevation=0.3 * angles,
+        distance=torch.full_like(angles, 1.5),
+        fov_y=torch.full_like(angles, 0.9),
+        height=41,
+        width=53,
+    )
+    camera = crop(camera, 3 * num_views - 3, 5, 37, 43)
+    means = 3 * torch.rand(150, 3, generator=generator) - 1.5
+    scales = 0.2 * torch.rand(150, 3, generator=generator) + 0.01
+    return means, scales, torch.randn(150, 4, generator=generator), camera, 0.2
+
+
+def blend_case(num_views, channels):
+    *gaussians, camera, near = project_case(num_views)
+    opacities = torch.linspace(0, 1, 150)
+    prints = splat.project.reference(*gaussians, camera, near)
+    return prints, opacities, torch.rand(num_views, 150, channels), camera.height, camera.width
+
+
 CASES = {
     "rasterize": [lambda: rasterize_case(1), lambda: rasterize_case(3)],
     "interpolate": [
@@ -120,6 +156,8 @@ CASES = {
     "packed_weights_from_density": [lambda: packed_case(1, 2)],
     "march_occupied": [lambda: march_case(37), lambda: march_case(5)],
     "packed_sum": [lambda: packed_case(0, 3)],
+    "project": [lambda: project_case(1), lambda: project_case(3)],
+    "blend": [lambda: blend_case(1, 4), lambda: blend_case(3, 3), lambda: blend_case(1, 9)],
     "sample": [
         lambda: sample_case(False, "clamp"),
         lambda: sample_case(True, "clamp"),
@@ -135,6 +173,8 @@ OPS = {
     "weights_from_alpha": volume.weights_from_alpha,
     "weights_from_density": volume.weights_from_density,
     "composite": volume.composite,
+    "project": splat.project,
+    "blend": splat.blend,
     "packed_weights_from_alpha": volume.packed_weights_from_alpha,
     "packed_weights_from_density": volume.packed_weights_from_density,
     "march_occupied": occupancy.march_occupied,

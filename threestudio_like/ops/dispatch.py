@@ -46,6 +46,8 @@ IMPLEMENTATIONS: dict[str, dict[str, str]] = {
     "march_occupied": {"numba": f"{NUMBA}.occupancy:march_occupied"},
     "marching_tets": {"numba": f"{NUMBA}.isosurface:marching_tets"},
     "sample": {"numba": f"{NUMBA}.texture:sample"},
+    "project": {"numba": f"{NUMBA}.splat_project:project"},
+    "blend": {"numba": f"{NUMBA}.splat_blend:blend"},
 }
 _asked: str = "auto"
 

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from threestudio_like.ops.camera import focal, principal
 from threestudio_like.ops.dispatch import op
-from threestudio_like.ops.volume import weights_from_alpha
 from threestudio_like.records import Camera, Footprints
 
 DILATION = 0.3  # px^2: no Gaussian falls between pixels
@@ -67,13 +66,14 @@ def project(
     Those not beyond `near`, or wholly outside the picture, have spreads of 0. Gradients go to the Gaussians,
     by `centers`, `conics` and `depths`; not to the cameras.
     """
-    view, origins = into_camera(camera).detach(), camera.c2w[:, None, :3, 3].detach()
+    with torch.no_grad():
+        view, origins = into_camera(camera), camera.c2w[:, None, :3, 3]
+        lengths, middles = focal(camera)[:, None, None], principal(camera)[:, None]
+        low, high = (limit[:, None] for limit in slope_limits(camera))
     local = torch.einsum("bij,bnj->bni", view, means - origins)
     depths = local[..., 2]
     seen = depths > near
     slopes = local[..., :2] / torch.where(seen, depths, 1.0)[..., None]
-    lengths, middles = focal(camera).detach()[:, None, None], principal(camera)[:, None]
-    low, high = (limit[:, None] for limit in slope_limits(camera))
     held = torch.minimum(torch.maximum(slopes, low), high)
     identity = torch.eye(2).to(means).expand(*held.shape, 2)
     jacobian = torch.cat([identity, -held[..., None]], dim=-1)  # times focal / depth
@@ -135,7 +135,9 @@ def _tile(
     first, last = low.new_tensor([left, top]), low.new_tensor([right, bottom])
     index = torch.nonzero(((high >= first) & (low <= last)).all(-1))[:, 0]
     centers, conics, opacities, values = (tensor[index] for tensor in cloud)
-    weights = weights_from_alpha(_alphas(_middles(top, bottom, left, right, low), centers, conics, opacities))
+    alpha = _alphas(_middles(top, bottom, left, right, low), centers, conics, opacities)
+    through = F.pad(torch.cumprod(1 - alpha, dim=-1), (1, 0), value=1.0)
+    weights = alpha * through[:, :-1]
     sums = torch.cat([weights @ values, weights.sum(-1, keepdim=True)], dim=-1)
     return sums.view(bottom - top, right - left, -1)
 

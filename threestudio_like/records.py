@@ -58,6 +58,14 @@ class Batch(NamedTuple):
     reference: View  # the user's picture
 
 
+class Posed(NamedTuple):
+    """What a system that fits a scene to posed pictures sees in one step."""
+
+    step: int
+    view: View  # what to fit: pictures, or windows of them
+    unseen: View  # whole pictures that are never fitted, to look at
+
+
 class Example(NamedTuple):
     """What a system that trains a denoiser sees in one step."""
 

@@ -13,6 +13,8 @@ from threestudio_like.geometry.sdf import SDF
 from threestudio_like.geometry.tetgrid import TetGrid
 from threestudio_like.material.plain import Plain
 from threestudio_like.ops.camera import orbit
+from threestudio_like.ops.isosurface import lattice
+from threestudio_like.ops.mesh import signed_volume
 from threestudio_like.renderer.mesh import MeshRenderer
 from threestudio_like.renderer.neus import NeuS
 from threestudio_like.scene import Scene
@@ -30,7 +32,14 @@ def field(num_features=3, **changes):
 
 
 def tets(finest=16, **changes):
-    settings = {"radius": 0.75, "num_features": 3, "width": 16, "depth": 1, "resolution": 32}
+    settings = {
+        "radius": 0.75,
+        "num_features": 3,
+        "width": 16,
+        "depth": 1,
+        "resolution": 32,
+        "subdivisions": 0,
+    }
     settings |= {"sphere_radius": 0.5, "frozen": False, "min_component": 0.0}
     return TetGrid(encoding=encoding(finest), **settings | changes)
 
@@ -149,6 +158,32 @@ def test_tets_to_tets_is_a_copy(bent):
     assert not target.distance.requires_grad
 
 
+def test_distances_on_the_cut_tets_are_the_source_s(bent):
+    coarse, fine = tets(resolution=16), tets(resolution=16, subdivisions=1)
+    begin(coarse, bent)
+    begin(fine, bent)
+    errors = [bent.sphere(target.mesh().vertices).abs().mean().item() for target in (coarse, fine)]
+    assert errors[1] < 0.5 * errors[0]  # means at the middles would leave the surface where it was
+    assert len(fine.distance) < len(lattice(32).vertices)
+
+
+@pytest.mark.parametrize(
+    "ours", [{"subdivisions": 1}, {"subdivisions": 2}, {"resolution": 24}, {"subdivisions": 0}]
+)
+@pytest.mark.parametrize("theirs", [{"subdivisions": 0}, {"subdivisions": 1}])
+def test_tets_to_other_tets_keep_silhouette_and_volume(bent, ours, theirs):
+    source, target = tets(**{"resolution": 16} | theirs), tets(**{"resolution": 16} | ours)
+    begin(source, bent)
+    with torch.no_grad():
+        source.deformation.normal_(std=0.2, generator=torch.Generator().manual_seed(0))
+    begin(target, source)
+    before, after = (shown(geometry, MeshRenderer()).alpha > 0.5 for geometry in (source, target))
+    assert overlap(before, after) > 0.97
+    volumes = [signed_volume(*geometry.mesh()[:2]) for geometry in (source, target)]
+    exact = ours.get("resolution", 16) == 16 and ours.get("subdivisions", 0) >= theirs["subdivisions"]
+    torch.testing.assert_close(*volumes, rtol=1e-5 if exact else 0.03, atol=0)
+
+
 @pytest.mark.parametrize("changes", [{"width": 24}, {"finest": 24}])
 def test_features_of_another_build_are_fitted(bent, changes):
     target = tets(**changes)
@@ -165,7 +200,6 @@ def test_features_of_another_build_are_fitted(bent, changes):
         (lambda: tets(num_features=4), field),
         (lambda: field(width=24), field),
         (lambda: field(sphere_radius=0.3), field),
-        (lambda: tets(resolution=8), tets),
         (field, tets),
     ],
 )

@@ -5,7 +5,7 @@ import torch
 
 from threestudio_like.fields.hashgrid import HashGrid
 from threestudio_like.geometry.tetgrid import TetGrid
-from threestudio_like.ops.mesh import signed_volume
+from threestudio_like.ops.mesh import area, edges, signed_volume
 
 
 def small_grid(**changes) -> TetGrid:
@@ -13,7 +13,14 @@ def small_grid(**changes) -> TetGrid:
     encoding = HashGrid(
         num_levels=4, features_per_level=2, log2_table=10, base_resolution=4, finest_resolution=16
     )
-    settings = {"radius": 0.75, "num_features": 3, "width": 16, "depth": 1, "resolution": 16}
+    settings = {
+        "radius": 0.75,
+        "num_features": 3,
+        "width": 16,
+        "depth": 1,
+        "resolution": 16,
+        "subdivisions": 0,
+    }
     settings |= {"sphere_radius": 0.4, "frozen": False, "min_component": 0.01} | changes
     return TetGrid(encoding=encoding, **settings)
 
@@ -86,6 +93,73 @@ def test_crossings_are_pairs_of_opposite_sign():
     pairs = small_grid().crossings()
     assert len(pairs) > 0 and pairs.requires_grad
     assert (pairs[:, 0] > 0).ne(pairs[:, 1] > 0).all()
+
+
+def bent_grid(**changes) -> TetGrid:
+    """Deformed, with distances that are no sphere's any more."""
+    grid = small_grid(**changes)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        grid.deformation.copy_(0.3 * torch.randn(grid.deformation.shape, generator=generator))
+        grid.distance.add_(0.02 * torch.randn(grid.distance.shape, generator=generator))
+    return grid
+
+
+def test_subdivided_it_is_a_better_sphere():
+    ball = 4 / 3 * torch.pi * 0.4**3
+    missing = []
+    for subdivisions in (0, 1, 2):
+        surface = small_grid(resolution=8, subdivisions=subdivisions).mesh()
+        missing.append(1 - signed_volume(surface.vertices, surface.faces).item() / ball)
+        assert len(surface.vertices) - len(edges(surface.faces)) + len(surface.faces) == 2
+    assert missing[0] > 3 * missing[1] > 9 * missing[2] > 0
+
+
+def test_subdividing_keeps_the_surface_and_halves_what_vertices_may_move():
+    grid = bent_grid()
+    before, places = grid.mesh(), grid.vertices()
+    num_vertices, reach = len(grid.distance), grid.reach.max().item()
+    grid.subdivide()
+    after = grid.mesh()
+    assert len(grid.distance) > num_vertices and len(after.faces) > 3 * len(before.faces)
+    torch.testing.assert_close(grid.vertices()[:num_vertices], places, atol=1e-5, rtol=0)
+    for measure in (area, signed_volume):
+        torch.testing.assert_close(measure(*after[:2]), measure(*before[:2]), rtol=1e-4, atol=0)
+    crossing = (grid.distance[grid.tets.long()] < 0).sum(-1) % 4 > 0
+    assert (grid.reach[grid.tets[crossing].long()] == reach / 2).all()
+    assert grid.reach.max() == reach  # far from the surface, nothing has changed
+    (after.vertices**2).sum().backward()
+    assert grid.distance.grad[num_vertices:].abs().sum() > 0 and grid.deformation.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_subdivided_lattice_is_saved_and_loaded(frozen):
+    source = bent_grid(subdivisions=1, resolution=8)
+    target = small_grid(subdivisions=1, resolution=8, sphere_radius=0.2, frozen=frozen)
+    assert len(target.distance) != len(source.distance)
+    target.mesh()
+    target.load_state_dict(source.state_dict())
+    assert torch.equal(target.distance, source.distance) and target.distance.requires_grad != frozen
+    ours, theirs = target.mesh(), source.mesh()
+    assert frozen or torch.equal(ours.faces, theirs.faces)
+    assert frozen or torch.equal(ours.vertices, theirs.vertices)
+    assert torch.equal(target.surface(0).vertices, source.surface(0).vertices)
+    plain = small_grid(resolution=8).state_dict()
+    assert not {"places", "tets", "reach", "edges"} & set(plain)  # the resolution says it all
+    with pytest.raises(RuntimeError, match="Missing key"):
+        target.load_state_dict(plain)
+
+
+def test_distances_of_any_point_are_linear_between_vertices():
+    grid = bent_grid()
+    inner = (grid.places.abs() < 0.9).all(-1)  # the flat ones at the rim may be turned inside out
+    found = grid.sdf(grid.vertices()[inner])[:, 0]
+    torch.testing.assert_close(found, grid.distance[inner], atol=1e-5, rtol=0)
+    ends = grid.edges[inner[grid.edges.long()].all(-1)][::20].long()
+    middles = grid.sdf(grid.vertices()[ends].mean(1))[:, 0]
+    torch.testing.assert_close(middles, grid.distance[ends].mean(1), atol=1e-5, rtol=0)
+    assert grid.sdf(grid.mesh().vertices).abs().max() < 1e-5
+    assert grid.sdf(torch.tensor([[0.0, 2.0, 0.0]])).isposinf().all()
 
 
 def test_features_fill_the_whole_box():

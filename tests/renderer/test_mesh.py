@@ -41,7 +41,7 @@ def encoding():
 
 def sphere_of_tets(**changes):
     settings = {"radius": 0.75, "num_features": 3, "width": 16, "depth": 1, "resolution": 24}
-    settings |= {"sphere_radius": RADIUS, "frozen": False, "min_component": 0.01} | changes
+    settings |= {"subdivisions": 0, "sphere_radius": RADIUS, "frozen": False, "min_component": 0.01} | changes
     geometry = TetGrid(encoding=encoding(), **settings)
     return Scene(geometry=geometry, material=Plain(), background=Solid(rgb=[1.0, 1.0, 0.5]))
 

@@ -46,9 +46,7 @@ def sdf_to_tetgrid(target: TetGrid, source: SDF) -> None:
     margin = 0.1 * (vertices.amax(0) - vertices.amin(0))
     target.lower.copy_((vertices.amin(0) - margin).clamp(min=-target.radius))
     target.upper.copy_((vertices.amax(0) + margin).clamp(max=target.radius))
-    target.deformation.zero_()
-    points = target.vertices()
-    target.distance.copy_(torch.cat([normalized_distance(source, part) for part in points.split(2**16)]))
+    target.sample(lambda points: torch.cat([normalized_distance(source, p) for p in points.split(2**16)]))
     features_to_features(target, source, vertices)
 
 
@@ -62,13 +60,15 @@ def normalized_distance(source: SDF, points: Float[Tensor, "N 3"]) -> Float[Tens
 
 
 def tetgrid_to_tetgrid(target: TetGrid, source: TetGrid) -> None:
-    """A copy; only the features may be built otherwise."""
-    if target.resolution != source.resolution:
-        raise ValueError(
-            f"cannot convert tetrahedra of resolution {source.resolution} to {target.resolution}"
-        )
-    for name in ("lower", "upper", "distance", "deformation"):
-        getattr(target, name).copy_(getattr(source, name))
+    """The same tetrahedra, cut further if the target's are; distances are looked up if they are others."""
+    target.lower.copy_(source.lower)
+    target.upper.copy_(source.upper)
+    if target.resolution == source.resolution and target.subdivisions >= source.subdivisions:
+        target.adopt(source.grid(), source.reach, source.distance, source.deformation)
+        for _ in range(target.subdivisions - source.subdivisions):
+            target.subdivide()
+    else:  # finite, because a vertex on the rim may be outside
+        target.sample(lambda points: source.sdf(points)[:, 0].clamp(max=2 * source.radius))
     features_to_features(target, source, source.cleaned().vertices)
 
 

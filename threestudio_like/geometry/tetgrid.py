@@ -1,18 +1,25 @@
 """DMTet: signed distances on the vertices of a deformable tetrahedral lattice (Shen et al. 2021).
 
-The lattice fills the box [lower, upper], which a conversion fits to the object; features fill all of it.
+The lattice fills the box [lower, upper], which a conversion fits to the object; features fill all of it. The
+tetrahedra that the surface crosses are subdivided when the surface is handed over, not while it is trained, so
+that a stage has the same parameters from its first step to its last and can be resumed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from threestudio_like.fields.mlp import MLP
 from threestudio_like.geometry.base import Explicit
-from threestudio_like.ops.isosurface import lattice, marching_tets
+from threestudio_like.ops.barycentric import interpolate
+from threestudio_like.ops.isosurface import Lattice, lattice, marching_tets, numbered
 from threestudio_like.ops.mesh import large_components
+from threestudio_like.ops.subdivision import crossed, subdivide, with_middles
 from threestudio_like.records import Mesh
 
 
@@ -25,6 +32,7 @@ class TetGrid(Explicit):
         encoding: of points in [0, 1]^3, for the features.
         width, depth: of the features' MLP, hidden units and hidden layers.
         resolution: cells a side.
+        subdivisions: how many times the tetrahedra on the surface are cut in eight.
         sphere_radius: of the sphere it is at first.
         frozen: only the features are trained.
         min_component: parts with fewer faces than this share of the largest are dropped by `surface`, and
@@ -33,6 +41,13 @@ class TetGrid(Explicit):
 
     lower: Float[Tensor, " C"]
     upper: Float[Tensor, " C"]
+    places: Float[Tensor, "V 3"]  # of the vertices in [-1, 1]^3, before deformation
+    reach: Float[Tensor, "V 1"]  # by which they may move there
+    tets: Int[Tensor, "K 4"]
+    edges: Int[Tensor, "E 2"]
+    tet_edges: Int[Tensor, "K 6"]
+    distance: nn.Parameter
+    deformation: nn.Parameter
 
     def __init__(
         self,
@@ -43,6 +58,7 @@ class TetGrid(Explicit):
         width: int,
         depth: int,
         resolution: int,
+        subdivisions: int,
         sphere_radius: float,
         frozen: bool,
         min_component: float,
@@ -60,15 +76,63 @@ class TetGrid(Explicit):
             zero=False,
         )
         self.resolution = resolution
+        self.subdivisions = subdivisions
         self.frozen = frozen
         self.min_component = min_component
-        self.grid = lattice(resolution)
         self.register_buffer("lower", torch.full((3,), -float(radius)))
         self.register_buffer("upper", torch.full((3,), float(radius)))
-        distance = torch.linalg.vector_norm(self.grid.vertices * radius, dim=-1) - sphere_radius
-        self.distance = nn.Parameter(distance, requires_grad=not frozen)
-        self.deformation = nn.Parameter(torch.zeros_like(self.grid.vertices), requires_grad=not frozen)
+        self.register_load_state_dict_pre_hook(_adopt_saved)
+        self.sample(lambda points: torch.linalg.vector_norm(points, dim=-1) - sphere_radius)
+
+    def adopt(
+        self,
+        grid: Lattice,
+        reach: Float[Tensor, "V 1"],
+        distance: Float[Tensor, " V"],
+        deformation: Float[Tensor, "V 3"],
+    ) -> None:
+        """Live on this lattice from now on; a subdivided one is part of what is saved."""
+        persistent = self.subdivisions > 0
+        for name, tensor in {"places": grid.vertices, "tets": grid.tets, "reach": reach}.items():
+            self.register_buffer(name, tensor.to(self.lower.device), persistent=persistent)
+        for name, tensor in {"edges": grid.edges, "tet_edges": grid.tet_edges}.items():
+            self.register_buffer(name, tensor.to(self.lower.device), persistent=False)
+        for name, tensor in {"distance": distance, "deformation": deformation}.items():
+            values = tensor.detach().to(self.lower.device, copy=True)
+            setattr(self, name, nn.Parameter(values, requires_grad=not self.frozen))
         self.kept: tuple[tuple, Mesh] | None = None
+
+    def grid(self) -> Lattice:
+        """The tetrahedra, before deformation."""
+        return Lattice(self.places, self.tets, self.edges, self.tet_edges)
+
+    @torch.no_grad()
+    def sample(self, distances: Callable[[Float[Tensor, "N 3"]], Float[Tensor, " N"]]) -> None:
+        """Begin with the undeformed lattice and the distances at its vertices, subdivided ones too."""
+        plain = lattice(self.resolution)
+        zeros = torch.zeros_like(plain.vertices)
+        self.adopt(plain, zeros[:, :1] + 1 / self.resolution, zeros[:, 0], zeros)
+        known = 0
+        for level in range(self.subdivisions + 1):
+            if level:
+                self.subdivide()
+            self.distance[known:] = distances(self.vertices()[known:])
+            known = len(self.distance)
+
+    @torch.no_grad()
+    def subdivide(self) -> None:
+        """Cut the tetrahedra on the surface in eight; it stays where it is (distances at middles are means).
+
+        The vertices stay where deformation has brought them, and may move from there: those of halved edges
+        half as far as before.
+        """
+        grid, parents = subdivide(self.grid(), crossed(self.distance, self.grid()))
+        places = with_middles(self.places + torch.tanh(self.deformation) * self.reach, parents)
+        reach = with_middles(self.reach, parents)
+        finer = torch.cat([parents.unique(), torch.arange(len(self.reach), len(reach), device=reach.device)])
+        reach[finer] /= 2
+        distance = with_middles(self.distance, parents)
+        self.adopt(grid._replace(vertices=places), reach, distance, torch.zeros_like(places))
 
     def features(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
         """From the encoding of the point."""
@@ -76,13 +140,20 @@ class TetGrid(Explicit):
 
     def vertices(self) -> Float[Tensor, "V 3"]:
         """The lattice, each vertex moved by less than half a cell, so that neighbours do not cross."""
-        moved = self.grid.vertices.to(self.lower.device) + torch.tanh(self.deformation) / self.resolution
+        moved = self.places + torch.tanh(self.deformation) * self.reach
         return self.lower + (self.upper - self.lower) * (moved + 1) / 2
+
+    def sdf(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 1"]:
+        """Signed distance: linear in each tetrahedron, infinite outside the lattice.
+
+        Seconds for a large lattice, as the points' tetrahedra are looked for among all.
+        """
+        return interpolate(points, self.distance[:, None], self.vertices(), self.tets, outside=torch.inf)
 
     def mesh(self) -> Mesh:
         """The surface now; the same one again and again when frozen."""
         if not self.frozen:
-            return Mesh(*marching_tets(self.vertices(), self.distance, self.grid))
+            return Mesh(*marching_tets(self.vertices(), self.distance, self.grid()))
         # loading and converting write in place, which counts versions up
         state = (self.distance, self.deformation, self.lower, self.upper)
         version = tuple((tensor.device, tensor._version) for tensor in state)
@@ -93,7 +164,7 @@ class TetGrid(Explicit):
     def cleaned(self) -> Mesh:
         """The surface without gradients and without small parts."""
         with torch.no_grad():
-            vertices, faces = marching_tets(self.vertices(), self.distance, self.grid)
+            vertices, faces = marching_tets(self.vertices(), self.distance, self.grid())
         if len(faces) == 0:
             raise ValueError("the tetrahedra have no surface: the signed distances have one sign everywhere")
         return Mesh(*large_components(vertices, faces, self.min_component))
@@ -104,5 +175,13 @@ class TetGrid(Explicit):
 
     def crossings(self) -> Float[Tensor, "E 2"]:
         """Signed distances at both ends of the lattice edges that the surface crosses."""
-        ends = self.distance[self.grid.edges.to(self.distance.device).long()]
+        ends = self.distance[self.edges.long()]
         return ends[(ends[:, 0] < 0) != (ends[:, 1] < 0)]
+
+
+def _adopt_saved(grid: TetGrid, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
+    """Before a state is loaded: the subdivided lattice is the saved one, whatever this one was."""
+    names = [prefix + name for name in ("places", "tets", "reach", "distance", "deformation")]
+    if grid.subdivisions and all(name in state for name in names):
+        places, tets, *others = (state[name] for name in names)
+        grid.adopt(numbered(places, tets), *others)

@@ -56,6 +56,15 @@ def lattice(resolution: int) -> Lattice:
     return Lattice(vertices.clamp(-1, 1), numbered, edges, tet_edges)
 
 
+def numbered(vertices: Float[Tensor, "V 3"], tets: Int[Tensor, "K 4"]) -> Lattice:
+    """A lattice of these tetrahedra, its edges numbered by their lower vertex, then by their higher one."""
+    ends = tets[:, torch.tensor(EDGES, device=tets.device)].long()
+    keys = ends.amin(-1) * len(vertices) + ends.amax(-1)
+    used, tet_edges = torch.unique(keys, return_inverse=True)
+    edges = torch.stack([used // len(vertices), used % len(vertices)], dim=-1)
+    return Lattice(vertices, tets, edges.int(), tet_edges.int())
+
+
 def _around_link(axis: int, side: int) -> list[tuple[list[int], list[int]]]:
     """Vertices and edges of the four tetrahedra around a link, as offsets from the place of the cube above.
 

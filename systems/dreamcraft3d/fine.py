@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from systems.lift import Lift
+from threestudio_like.geometry.tetgrid import TetGrid
 from threestudio_like.losses import mesh
 from threestudio_like.records import Batch, Mesh, Render
 
@@ -18,7 +19,7 @@ class Fine(Lift):
     """The scene's geometry is explicit: deformable tetrahedra, rendered as a mesh."""
 
     hybrid = ("image", "shape", "view")
-    regularisers = ("normal_consistency", "laplacian")
+    regularisers = ("normal_consistency", "laplacian", "sign_change")
     losses = (*Lift.reference, *hybrid, *regularisers)
 
     def compute(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
@@ -49,6 +50,10 @@ class Fine(Lift):
         return losses
 
     def regularised(self, surface: Mesh, step: int) -> dict[str, Float[Tensor, ""]]:
-        """A smooth surface."""
+        """A smooth surface, and no more of it than there must be."""
         terms = {"normal_consistency": mesh.normal_consistency, "laplacian": mesh.laplacian}
-        return {name: term(surface) for name, term in terms.items() if self.due(name, step)}
+        losses = {name: term(surface) for name, term in terms.items() if self.due(name, step)}
+        if self.due("sign_change", step):
+            assert isinstance(self.scene.geometry, TetGrid)
+            losses["sign_change"] = mesh.sign_change(self.scene.geometry.crossings())
+        return losses

@@ -18,11 +18,40 @@ def test_it_begins_from_the_coarse_surface(built, ball, fitted):
     assert (mesh.rgb - volume.rgb).abs()[inside.expand_as(mesh.rgb)].mean() < 0.06
 
 
+def test_a_subdivided_stage_is_trained_and_goes_on_from_its_state(built, ball, fitted):
+    sizes = ("scene.geometry.resolution=10", "scene.geometry.subdivisions=1")
+    before, first, again = (built("fine", *OFF, *sizes[:count]) for count in (1, 2, 2))
+    first.begin_from(before.scene)
+    fitted(first, ball, 2)
+    assert first.scene.geometry.distance.grad.abs().sum() > 0
+    again.begin_from(before.scene)
+    again.load_state_dict(first.state_dict())
+    optimizer = again.configure_optimizers()
+    ours, theirs = again.scene.geometry, first.scene.geometry
+    assert any(ours.distance is parameter for parameter in optimizer.param_groups[0]["params"])
+    for name in ("vertices", "faces"):
+        assert torch.equal(getattr(ours.mesh(), name), getattr(theirs.mesh(), name))
+
+
 def test_normals_take_the_colours_place_when_shape_is_due(built, ball):
     fine = built("fine", *OFF, "scene.geometry.resolution=12", "weights.shape=1.0")
     losses = fine.compute(ball(0))
     assert {"image", "shape", "view", "normal_consistency"} <= set(losses)
     assert losses["image"].item() != losses["shape"].item()
+
+
+def test_the_sign_change_regulariser_removes_a_speck(built, ball):
+    """Out of every camera's sight, in the far corner of the box."""
+    fine = built("fine", *OFF, "scene.geometry.resolution=16", "weights.sign_change=1.0")
+    grid = fine.scene.geometry
+    speck = (grid.vertices() - 0.5).norm(dim=-1).argmin()
+    with torch.no_grad():
+        grid.distance[speck] = -0.05
+    losses = fine.regularised(grid.mesh(), 0)
+    assert set(losses) == {"normal_consistency", "sign_change"}
+    losses["sign_change"].backward()
+    assert grid.distance.grad[speck] < 0 < grid.distance.grad.abs().max()  # rises as the loss falls
+    assert grid.distance.grad[speck] == grid.distance.grad.min()
 
 
 def test_the_silhouette_approaches_the_picture(built, ball, fitted):

@@ -86,6 +86,15 @@ class Samples(NamedTuple):
     rays: Int[Tensor, " S"]  # which ray, of the B H W pixels in a row
 
 
+class Ellipsoids(NamedTuple):
+    """N Gaussians in the world, each of a covariance whose axes are turned by a quaternion."""
+
+    means: Float[Tensor, "N 3"]
+    scales: Float[Tensor, "N 3"]  # standard deviations along its own axes
+    quaternions: Float[Tensor, "N 4"]  # (w, x, y, z) of any length: from its own axes to the world's
+    opacities: Float[Tensor, " N"]  # at the mean
+
+
 class Footprints(NamedTuple):
     """Where N Gaussians fall in B pictures; pixels: x right, y down, the first one's middle at (.5, .5)."""
 

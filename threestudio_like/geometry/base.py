@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from threestudio_like.records import Mesh
+from threestudio_like.records import Ellipsoids, Mesh
 
 
 class Geometry(nn.Module):
@@ -65,4 +65,16 @@ class Explicit(Geometry):
 
     def mesh(self) -> Mesh:
         """The surface now, with gradients to the parameters."""
+        raise NotImplementedError
+
+
+class Cloud(Geometry):
+    """A surface that many Gaussians cover: what splat renderers take."""
+
+    def ellipsoids(self) -> Ellipsoids:
+        """The Gaussians now, with gradients to the parameters."""
+        raise NotImplementedError
+
+    def seen(self, directions: Float[Tensor, "B N 3"], degree: int) -> Float[Tensor, "B N C"]:
+        """What the material reads of each Gaussian, looked at along unit `directions`, up to this degree."""
         raise NotImplementedError

@@ -175,8 +175,11 @@ class TetGrid(Explicit):
 
     def crossings(self) -> Float[Tensor, "E 2"]:
         """Signed distances at both ends of the lattice edges that the surface crosses."""
-        ends = self.distance[self.edges.long()]
-        return ends[(ends[:, 0] < 0) != (ends[:, 1] < 0)]
+        inside = (self.distance.detach() < 0).to(torch.uint8)
+        ends = inside.index_select(0, self.edges.flatten()).view(
+            -1, 2
+        )  # five times faster than distances by [ ]
+        return self.distance[self.edges[ends[:, 0] != ends[:, 1]].long()]
 
 
 def _adopt_saved(grid: TetGrid, state: Mapping[str, Any], prefix: str, *_: Any) -> None:

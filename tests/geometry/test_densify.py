@@ -1,14 +1,22 @@
 """Density control: what is copied, split, pruned and faded, and that the optimiser follows."""
 
+import functools
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
+from pytorch_lightning import Trainer
 
+from systems.base import Optimization, System
+from threestudio_like.background.solid import Solid
 from threestudio_like.geometry.densify import Densify, fade, select
 from threestudio_like.geometry.gaussians import Gaussians
+from threestudio_like.material.direct import Direct
+from threestudio_like.ops.camera import orbit
 from threestudio_like.ops.splat import rotation_matrices
 from threestudio_like.records import Footprints, Render
+from threestudio_like.renderer.splats import Splats
 from threestudio_like.scene import Scene
 
 SMALL, LARGE, HUGE = 0.01, 0.05, 0.5
@@ -195,3 +203,75 @@ def test_it_takes_gaussians():
     scene.geometry = torch.nn.Identity()
     with pytest.raises(ValueError, match="takes Gaussians"):
         strategy().after_step(scene, pulled([[1.0]]), optimizer, 0)
+
+
+class Fitting(System):
+    """Gaussians to one flat colour, doubled on the way."""
+
+    losses = ("rgb",)
+
+    def __init__(self):
+        torch.manual_seed(0)
+        optimizer = functools.partial(torch.optim.Adam, eps=1e-15)
+        rates = {"scene": 0.01, "scene.geometry.opacity_logits": 0.05}
+        super().__init__(
+            seed=3, weights={"rgb": 1.0}, optimization=Optimization(optimizer, rates), draw_every=10**6
+        )
+        geometry = trained([LARGE] * 30)[0].geometry
+        self.scene = Scene(geometry=geometry, material=Direct(), background=Solid(rgb=[1.0, 1.0, 1.0]))
+        self.renderer = Splats(near=0.2, degree_every=3)
+        self.density = strategy(begin=1, every=3, gradient=1e-4, reset_every=7, limit=60)
+        self.seen: list[Render] = []
+
+    def compute(self, batch):
+        angle = torch.tensor([float(batch.step)])
+        lens = {"elevation": 0.1 * angle, "distance": angle * 0 + 2, "fov_y": angle * 0 + 1}
+        camera = orbit(azimuth=angle, **lens, height=16, width=16)
+        self.seen = [self.renderer(self.scene, camera, batch.step)]
+        return {"rgb": (self.seen[0].rgb - torch.tensor([0.1, 0.5, 0.9])).abs().mean()}
+
+    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None):
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.density.after_step(self.scene, self.seen[0], optimizer, self.trainer.global_step - 1)
+
+    def pictures(self, batch):
+        return {}
+
+
+class Steps(torch.utils.data.IterableDataset):
+    def __init__(self, first):
+        self.first = first
+
+    def __iter__(self):
+        return map(Step, range(self.first, 100))
+
+
+class Step(NamedTuple):
+    step: int
+
+
+@pytest.mark.filterwarnings("ignore:.*tensorboard", "ignore:.*does not have many workers")
+def test_a_resumed_run_ends_in_the_same_bits(tmp_path):
+    """Stopped between two refinements, with more Gaussians than at first, and a reset behind it."""
+
+    def run(last, first=0, **settings):
+        system = Fitting()
+        loader = torch.utils.data.DataLoader(Steps(first), batch_size=None)
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        quiet |= {"enable_checkpointing": False, "barebones": False, "accelerator": "cpu"}
+        trainer = Trainer(max_steps=last, default_root_dir=tmp_path, **quiet)
+        trainer.fit(system, loader, weights_only=True, **settings)
+        return system, trainer
+
+    whole, whole_trainer = run(16)
+    _, stopped = run(10)
+    stopped.save_checkpoint(tmp_path / "stopped.ckpt")
+    resumed, resumed_trainer = run(16, 10, ckpt_path=str(tmp_path / "stopped.ckpt"))
+    assert whole.scene.geometry.count != 30
+    expected, found = whole.state_dict(), resumed.state_dict()
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    one, other = (trainer.optimizers[0].state_dict()["state"] for trainer in (whole_trainer, resumed_trainer))
+    for number, state in one.items():
+        assert state["exp_avg"].shape[0] == whole.scene.geometry.count
+        assert all(torch.equal(state[key], other[number][key]) for key in state)

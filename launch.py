@@ -4,52 +4,56 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: waiting threads sleep
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from threestudio_like.run.arguments import quoted
-from threestudio_like.run.composition import MISTAKES, said
+from threestudio_like.run.arguments import CONFIGS, checked, quoted
+from threestudio_like.run.composition import MISTAKES, mistaken, said, tree_of
 
-CONFIGS = Path(__file__).resolve().parent / "configs"
-INTERRUPTED = 130  # what a shell expects after Ctrl-C
+mistakes: list[Exception] = []  # of all runs of a sweep
 
 
 def task(config: DictConfig) -> None:
     """One run; in a sweep a mistake ends this run only."""
-    from threestudio_like.run.session import start  # after composing: mistakes there need not wait for torch
-
     runtime = HydraConfig.get()
     overrides = list(runtime.overrides.task)
     try:
-        start(config, experiment=runtime.runtime.choices["experiment"], overrides=overrides)
+        tree = tree_of(config, overrides)
+        from threestudio_like.run.session import start  # mistakes so far need not wait for torch
+
+        experiment = runtime.runtime.choices.get("experiment") or "none"
+        start(tree, resume=config.resume, experiment=experiment, overrides=overrides)
     except MISTAKES as error:
-        if runtime.mode == RunMode.MULTIRUN:
-            raise
-        stop(error)
+        if not runtime.launcher["_target_"].endswith("BasicLauncher"):
+            raise  # the others work in other processes, and bring back what is raised there
+        tell(error)
 
 
-def stop(error: Exception) -> None:
-    """One clear line."""
+def tell(error: Exception) -> None:
+    """One clear line, at once; the exit code follows when all is done."""
+    mistakes.append(error)
     print(f"error: {said(error, sys.argv[1:], CONFIGS)}", file=sys.stderr)
-    sys.exit(2)
 
 
 def main() -> None:
     """Hydra's entry, with plain words for its complaints."""
-    sys.argv[1:] = quoted(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print
+    mistakes.clear()
     try:
+        sys.argv[1:] = checked(quoted(sys.argv[1:]))
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(task)()
-    except MISTAKES as error:
-        stop(error)
+    except (ValueError, *MISTAKES) as error:
+        if not mistaken(error):
+            raise
+        tell(error)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(130)  # what a shell expects after Ctrl-C
+    if mistakes:
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from threestudio_like.run.composition import resolved
+from threestudio_like.run.plan import check_plan
 from threestudio_like.run.signatures import check
-from threestudio_like.run.stages import check_stages, check_trainer, placed
+from threestudio_like.run.stages import check_parts, check_trainer, placed
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 NAMES = sorted(str(file.relative_to(CONFIGS).with_suffix("")) for file in CONFIGS.rglob("*.yaml"))
@@ -88,7 +89,8 @@ def composed(name: str) -> dict[str, Any]:
 def test_experiment_would_start(name: str) -> None:
     config = hydra.compose("config", overrides=[f"experiment={name}"])
     assert isinstance(config, DictConfig)
-    check_stages(resolved(config))
+    check_plan(resolved(config))
+    check_parts(resolved(config))
 
 
 def test_default_is_an_experiment() -> None:

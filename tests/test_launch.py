@@ -26,7 +26,7 @@ def imported(done: subprocess.CompletedProcess[str]) -> set[str]:
     ("arguments", "code", "said"),
     [
         (["--cfg", "job", "--resolve"], 0, "_target_: pytorch_lightning.Trainer"),
-        (["experiment=dreamcraft3d/smal"], 2, "did you mean 'experiment/dreamcraft3d/small'?"),
+        (["experiment=dreamcraft3d/smal"], 2, "did you mean 'dreamcraft3d/small'?"),
     ],
 )
 def test_composing_is_quick(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:

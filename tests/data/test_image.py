@@ -101,10 +101,26 @@ def test_one_source_and_only_one(cup):
 
 
 def test_a_bad_picture_is_known_before_training(tmp_path, cup, caplog):
-    with pytest.raises(ValueError, match="no file"):
+    with pytest.raises(ValueError, match="image: .*none.png' is not there"):
         module(image=str(tmp_path / "none.png")).prepare()
-    module(image=cup).prepare()
+    with pytest.raises(ValueError, match="object: .*none.glb: no such file"):
+        module(object=str(tmp_path / "none.glb")).prepare()
+    data = module(image=cup)
+    data.prepare()
+    data.setup("fit")
     assert not caplog.records
+
+
+def test_remarks_are_for_the_log_of_the_stage(tmp_path, caplog):
+    two = Picture.new("RGBA", (90, 60))
+    for left in (10, 60):
+        two.paste((255, 0, 0, 255), (left, 20, left + 20, 40))
+    two.save(tmp_path / "two.png")
+    data = module(image=str(tmp_path / "two.png"))
+    data.prepare()
+    assert not caplog.records
+    data.setup("fit")
+    assert "several separate pieces" in caplog.text
 
 
 def test_a_mesh_s_light_is_the_one_that_priors_are_trained_under():

@@ -9,7 +9,8 @@ import pytest
 import torch
 import trimesh
 
-from threestudio_like.data.objects import Objects, caption, held_out, read
+from threestudio_like.data import objects
+from threestudio_like.data.objects import SUFFIXES, Objects, caption, held_out, read
 from threestudio_like.ops.mesh import signed_volume
 
 CUBE = [(x, y, z) for x in (0, 1) for y in (0, 2) for z in (0, 4)]
@@ -56,22 +57,75 @@ def test_every_format_gives_the_same_shape(tmp_path, suffix):
         assert torch.allclose(mesh.rgb, torch.tensor([200.0, 100.0, 50.0]) / 255)
 
 
-def test_unusable_files_are_named_in_one_line(tmp_path):
-    flat = [(x * 1e-7, y * 1e-7, z) for x, y, z in CUBE]
-    missing = [(float("nan"), y, z) for x, y, z in CUBE]
-    (tmp_path / "empty.obj").write_text("")
-    (tmp_path / "noise.glb").write_bytes(b"not a mesh at all")
-    bad = [
-        (obj(tmp_path, "thin.obj", flat), "too thin"),
-        (obj(tmp_path, "nan.obj", missing), "finite"),
-        (tmp_path / "empty.obj", ""),
-        (tmp_path / "noise.glb", ""),
-        (tmp_path / "absent.obj", "no such file"),
-        (tmp_path / "word.txt", "not a mesh"),
-    ]
-    for path, words in bad:
-        with pytest.raises(ValueError, match=f"{path.name}: .*{words}"):
-            read(path)
+def written(vertices: list, faces: list) -> bytes:
+    lines = [f"v {x} {y} {z}" for x, y, z in vertices]
+    return "\n".join([*lines, *("f " + " ".join(map(str, face)) for face in faces), ""]).encode()
+
+
+def ply(faces: str) -> bytes:
+    head = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+    count = len(faces.splitlines())
+    face = f"element face {count}\nproperty list uchar int vertex_indices\n" if count else ""
+    return f"{head}{face}end_header\n0 0 0\n1 0 0\n0 1 0\n{faces}\n".encode()
+
+
+def ball(suffix: str) -> bytes:
+    data = trimesh.creation.icosphere(subdivisions=2).export(file_type=suffix)
+    return data if isinstance(data, bytes) else data.encode()
+
+
+def changed(number: float, factor: float = 1.0) -> list:
+    return [(number if x == 0 else x * factor, y * factor, z) for x, y, z in CUBE]
+
+
+FACES = [(1, 2, 3), (2, 4, 3)]
+NOT_WHOLE = "not a whole mesh of the format that its name says"
+NOISE = np.random.default_rng(0).bytes(5000)
+BAD = {
+    "thin.obj": (written(changed(0, 1e-7), FACES), "next to nothing to see in it"),
+    "point.obj": (written([(1, 1, 1)] * 8, FACES), "next to nothing to see in it"),
+    "nan.obj": (written(changed(float("nan")), FACES), "a vertex is not finite"),
+    "inf.obj": (written(changed(float("inf")), FACES), "a vertex is not finite"),
+    "points.obj": (written(CUBE, []), "it has no triangles"),
+    "points.ply": (ply(""), "it has no triangles"),
+    "index.obj": (written(CUBE, [(1, 2, 99)]), NOT_WHOLE),
+    "before.obj": (written(CUBE, [(1, 2, -99)]), NOT_WHOLE),
+    "half.obj": (written(CUBE, [(1.5, 2, 3)]), NOT_WHOLE),
+    "flat.obj": (written([(1, 2, "")] * 3, [(1, 2, 3)]), NOT_WHOLE),
+    "index.ply": (ply("3 0 1 7"), "a triangle has vertex 7, but they are 0 to 2"),
+    "before.ply": (ply("3 0 1 -1"), "a triangle has vertex -1, but they are 0 to 2"),
+    "alone.gltf": (b'{"asset": {"version": "2.0"}, "buffers": [{"uri": "gone.bin"}]}', ""),
+    **{f"empty{suffix}": (b"", "an empty file; expected a mesh (.obj, .glb") for suffix in SUFFIXES},
+    **{f"noise{suffix}": (NOISE, "") for suffix in SUFFIXES},
+    **{f"half{s}": (ball(s[1:])[:3000], "") for s in (".glb", ".ply", ".stl", ".off")},
+    "duck.fbx": (b"Kaydara", "not a mesh that is read here; expected one of .obj, .glb"),
+    "duck": (ball("glb"), "not a mesh that is read here; expected one of .obj, .glb"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_unusable_files_are_named_in_one_line(tmp_path, name, capsys, caplog):
+    content, words = BAD[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError) as caught:
+        read(tmp_path / name)
+    text = str(caught.value)
+    assert text.startswith(f"{tmp_path / name}: {words}") and "\n" not in text
+    assert words or text.endswith("no triangles") or NOT_WHOLE in text
+    assert capsys.readouterr() == ("", "") and not caplog.records
+
+
+def test_what_is_no_file(tmp_path):
+    (tmp_path / "folder.glb").mkdir()
+    for name, words in (("absent.obj", "no such file"), ("folder.glb", "a folder; expected a mesh file")):
+        with pytest.raises(ValueError, match=f"{name}: {words}"):
+            read(tmp_path / name)
+
+
+def test_too_many_faces(tmp_path, monkeypatch):
+    monkeypatch.setattr(objects, "MAX_FACES", 11)
+    with pytest.raises(ValueError, match=r"box.obj: it has 12 triangles; expected at most 11"):
+        read(obj(tmp_path, "box.obj"))
 
 
 def test_a_folder_is_read_in_depth_skips_bad_files_with_a_line_and_is_kept(tmp_path, caplog, monkeypatch):
@@ -105,7 +159,7 @@ def test_a_folder_with_nothing_and_a_path_that_is_not_there_are_refused(tmp_path
     with pytest.raises(ValueError, match="no usable mesh"):
         Objects(path=str(tmp_path), cache=str(tmp_path / "kept")).load()
     with pytest.raises(ValueError, match="no such file or folder"):
-        Objects(path=str(tmp_path / "absent"), cache=None).load()
+        Objects(path=str(tmp_path / "absent"), cache=None)
 
 
 def test_captions_are_words():

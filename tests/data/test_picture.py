@@ -1,5 +1,8 @@
 """Pictures of every kind are read as they look; bad ones end in one clear line; cut-outs land right."""
 
+import contextlib
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -90,19 +93,75 @@ def test_large_pictures_are_read_smaller(tmp_path):
     assert opened(tmp_path / "a.png").shape == (16, 64, 4)
 
 
-def test_bad_files_are_named_in_one_line(tmp_path):
-    whole = tmp_path / "whole.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(whole)
-    (tmp_path / "words.jpg").write_text("not a picture")
-    (tmp_path / "empty.png").write_bytes(b"")
-    (tmp_path / "half.png").write_bytes(whole.read_bytes()[:4000])
-    cases = [("none.png", "no file"), ("words.jpg", "is not a picture"), ("empty.png", "is not a picture")]
-    for name, words in [*cases, ("half.png", "cannot be read to its end"), (".", "no file")]:
-        with pytest.raises(ValueError, match=words) as error:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "whole.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(path)
+    Image.open(path).save(path.with_suffix(".jpg"))
+    return path
+
+
+def header(side: int) -> bytes:
+    """A PNG of a few bytes that says it is huge."""
+    chunks = {b"IHDR": struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0), b"IDAT": zlib.compress(b"0" * 100)}
+    parts = [
+        struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks.items()
+    ]
+    return b"".join([b"\x89PNG\r\n\x1a\n", *parts])
+
+
+BAD = {
+    "words.jpg": (lambda png, jpg: b"not a picture", "is not a picture; expected PNG, JPEG, WebP…"),
+    "drawing.svg": (lambda png, jpg: b"<svg/>", "is not a picture"),
+    "empty.png": (lambda png, jpg: b"", "is an empty file"),
+    "begins.png": (lambda png, jpg: png[:20], "cannot be read to its end"),
+    "half.png": (lambda png, jpg: png[:4000], "cannot be read to its end"),
+    "half.jpg": (lambda png, jpg: jpg[:1000], "cannot be read to its end"),
+    "flipped.png": (lambda png, jpg: png[:60] + b"abc" + png[63:], "cannot be read to its end"),
+    "figures.ppm": (
+        lambda png, jpg: b"P6 3x 4 255 ",
+        "cannot be read to its end",
+    ),  # a ValueError of Pillow's
+    "bomb.png": (lambda png, jpg: header(60_000), "is too large; expected at most 1 megapixels"),
+    "bigger.png": (lambda png, jpg: header(2**31 - 1), "is too large; expected at most 1 megapixels"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_named_in_one_line(tmp_path, whole, name):
+    made, words = BAD[name]
+    (tmp_path / name).write_bytes(made(whole.read_bytes(), whole.with_suffix(".jpg").read_bytes()))
+    with pytest.raises(ValueError) as caught:
+        opened(tmp_path / name)
+    assert str(caught.value).startswith(f"image: {str(tmp_path / name)!r} {words}") and "\n" not in str(
+        caught.value
+    )
+
+
+def test_what_is_no_file(tmp_path):
+    for name, words in (("none.png", "is not there"), ("", "is a folder; expected a picture")):
+        with pytest.raises(ValueError, match=words):
             opened(tmp_path / name)
-        assert "\n" not in str(error.value) and str(tmp_path / name) in str(error.value)
-    with pytest.raises(ValueError, match=r"too large; expected at most 0\.001 megapixels"):
-        opened(whole, max_pixels=1000)
+
+
+def test_damaged_bytes_never_end_otherwise(tmp_path, whole):
+    rng = np.random.default_rng(0)
+    for index in range(300):
+        kind = ("png", "jpg")[index % 2]
+        damaged = bytearray(whole.with_suffix(f".{kind}").read_bytes())
+        for place in rng.integers(0, 200, 4):
+            damaged[place] = rng.integers(256)
+        (tmp_path / f"a.{kind}").write_bytes(damaged)
+        with contextlib.suppress(ValueError):
+            assert opened(tmp_path / f"a.{kind}").shape[-1] == 4
+
+
+@pytest.mark.parametrize(("size", "shape"), [((1, 1), (1, 1, 4)), ((1, 300), (64, 1, 4))])
+def test_tiny_and_thin_pictures(tmp_path, size, shape):
+    plain(size=size).save(tmp_path / "a.png")
+    assert opened(tmp_path / "a.png").shape == shape
+    found = recentred(opened(tmp_path / "a.png"), size=32, share=0.75, threshold=0.05)
+    assert found.shape == (32, 32, 4) and found[..., 3].max() == 1
 
 
 def square(alpha: torch.Tensor, color: float = 0.5) -> torch.Tensor:

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from threestudio_like.run.arguments import quote, quoted
+from threestudio_like.run.arguments import checked, quote, quoted
 from threestudio_like.run.composition import build
+from threestudio_like.run.errors import UserError
 
 
 def read(argument: str) -> object:
@@ -37,22 +38,58 @@ NASTY = [
 
 @pytest.mark.parametrize("words", NASTY)
 def test_nasty(words: str) -> None:
-    assert read(quote(f"prompt={words}")) == words
+    assert read(quote(f"prompt={words}", sweep=False)) == words
 
 
 @given(st.text(alphabet="ab ,'\"\\${}[]=:!#", max_size=8))
 def test_any(words: str) -> None:
     if not (len(words) > 1 and words[0] == words[-1] and words[0] in "'\""):
-        assert read(quote(f"prompt={words}")) == words
+        assert read(quote(f"prompt={words}", sweep=False)) == words
         assert build({"_target_": "builtins.dict", "a": [words]}, "key") == {"a": [words]}
 
 
 def test_left_alone() -> None:
-    same = ["seed=1,2", "prompt='a','b'", "-m", "image=null", "stages.a.prompt=x y", '--config-dir=x="y"']
+    same = ["seed=1,2", "prompt='a','b'", "image=null", "image=", "stages.a.prompt=x y", "-m", '--x=x="y"']
     assert quoted(same) == same
+
+
+def test_flags_go_last() -> None:
+    mixed = ["--config-dir", "there", "seed=1,2", "-m", "~export"]
+    assert quoted(mixed) == ["seed=1,2", "~export", "--config-dir", "there", "-m"]
+
+
+@pytest.mark.parametrize("flag", ["-m", "--multirun", "hydra.mode=MULTIRUN"])
+def test_commas_part_paths_in_a_sweep(flag: str) -> None:
+    words = ["image=a b.png,null,c.png", "prompt=a cup, red", "name='a,b'"]
+    assert quoted(words)[0] == "image='a b.png,null,c.png'"
+    assert quoted([*words, flag])[:3] == ["image='a b.png',null,'c.png'", "prompt='a cup, red'", "name='a,b'"]
 
 
 def test_null_of_a_group() -> None:
     nulls = ["export=null", "geometry@stages.a.system.scene.geometry=null"]
     assert quoted(nulls) == [argument.replace("null", "[]") for argument in nulls]
     assert quoted(["score=null", "plan=null"]) == ["score=null", "plan=null"]  # values, not groups
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("--multirum", "--multirum: no such flag; did you mean '--multirun'?"),
+        ("--xyzw", "--xyzw: no such flag; --hydra-help lists them"),
+        ("--seed=3", "--seed=3: no such flag; write seed=3"),
+        ("--cfg", "argument --cfg/-c: expected one argument"),
+        ("--cfg=jobs", "argument --cfg/-c: invalid choice: 'jobs'"),
+        ("=3", "cannot read '=3'; write key=value"),
+        ("+", "cannot read '+'; write key=value"),
+        ("", "cannot read ''; write key=value"),
+    ],
+)
+def test_flags(word: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        checked(quoted(["seed=1", word]))
+    assert str(caught.value).startswith(line) and capsys.readouterr() == ("", "")
+
+
+def test_known_flags() -> None:
+    words = quoted(["-m", "seed=1,2", "--config-dir", "there"])
+    assert checked(words) is words

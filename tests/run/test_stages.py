@@ -15,7 +15,7 @@ import torch
 
 from threestudio_like.run.errors import UserError
 from threestudio_like.run.folder import RunFolder
-from threestudio_like.run.stages import check_stages
+from threestudio_like.run.stages import check_parts
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -120,39 +120,16 @@ STAGE = {
 
 
 @pytest.mark.parametrize(
-    ("config", "line"),
+    ("trainer", "line"),
     [
-        ({"stages": {}}, "stages: this experiment has none"),
+        ({"devices": 2}, "stages.b.trainer.devices: stages of one run share their devices; got 2, stages.a"),
         (
-            {"stages": {"coarse": STAGE}, "plan": ["coarze"]},
-            "plan: no stage 'coarze'; did you mean 'coarse'?",
-        ),
-        (
-            {"stages": {"coarse": STAGE}, "plan": "coarse"},
-            r"plan: expected a list, got 'coarse'; write plan=\[coarse\]",
-        ),
-        ({"stages": {"coarse": STAGE}, "plan": []}, "plan: names no stage; choose one of: coarse"),
-        ({"stages": {"coarse": STAGE}, "plan": [["coarse"]]}, "plan: no stage \"\\['coarse'\\]\""),
-        (
-            {"stages": {"coarse": STAGE}, "seed": -1},
-            "seed: expected a whole number from 0 to 4294967295, got -1",
-        ),
-        ({"stages": {"coarse": STAGE}, "seed": "abc"}, "seed: expected a whole number"),
-        (
-            {"stages": {"coarse": STAGE, "coarze": {"trainer": {"max_steps": 1}}}},
-            "stages.coarze: has no system and no data and no trainer; did you mean 'coarse'?",
-        ),
-        ({"stages": {"coarse": {**STAGE, "dada": {}}}}, "stages.coarse.dada: a stage has no such part"),
-        (
-            {"stages": {"a": STAGE, "b": {**STAGE, "trainer": {**STAGE["trainer"], "devices": 2}}}},
-            "stages.b.trainer.devices: stages of one run share their devices; got 2, stages.a has 1",
-        ),
-        (
-            {"stages": {"a": {**STAGE, "trainer": {**STAGE["trainer"], "max_stepz": 2}}}},
-            "stages.a.trainer.max_stepz: Trainer has no such setting; did you mean 'max_steps'?",
+            {"max_stepz": 2},
+            "stages.b.trainer.max_stepz: Trainer has no such setting; did you mean 'max_steps'?",
         ),
     ],
 )
-def test_check_stages(config: dict, line: str) -> None:
-    with pytest.raises(UserError, match=line):
-        check_stages(config)
+def test_check_parts(trainer: dict, line: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check_parts({"stages": {"a": STAGE, "b": {**STAGE, "trainer": {**STAGE["trainer"], **trainer}}}})
+    assert str(caught.value).startswith(line)

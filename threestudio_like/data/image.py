@@ -77,7 +77,11 @@ class Image(LightningDataModule):
         self.seed = seed
 
     def prepare(self) -> None:
-        """Read the picture now, so that a bad one is known before anything heavy begins."""
+        """Read the picture now: a bad one is known before anything heavy begins. There may be no log yet."""
+        _ = self.master
+
+    def setup(self, stage: str) -> None:
+        """Say what may be wrong with the picture."""
         for remark in picture.remarks(self.master[..., 3:]):
             log.warning("%s: %s", self.file or self.object, remark)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
 from threestudio_like.data import furniture, objects, shapes
@@ -24,16 +25,22 @@ def is_name(text: str) -> bool:
 
 def read(text: str) -> Mesh:
     """The mesh; ValueError says in one line what is wrong with the name or the file."""
-    if not is_name(text):
-        return objects.read(text)
-    kind, _, name = text.partition("/")
-    if kind == "shapes":
-        return shapes.mesh(shape(name))
-    found = model(name, CATALOGUE)
     try:
-        return objects.to_mesh(furniture.load(found), found.rotation)
-    except Exception as error:  # every reader behind trimesh raises errors of its own kind
-        raise ValueError(f"{text}: {error}") from error
+        return called(text) if is_name(text) else objects.read(text)
+    except ValueError as error:
+        raise ValueError(f"object: {error}") from error
+
+
+def called(name: str) -> Mesh:
+    """The mesh of a name."""
+    kind, _, rest = name.partition("/")
+    if kind == "shapes":
+        return shapes.mesh(shape(rest))
+    found = model(rest, CATALOGUE)
+    try:
+        return objects.to_mesh(partial(furniture.load, found), found.rotation)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def check(text: str) -> None:

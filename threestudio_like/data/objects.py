@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from threestudio_like.records import Mesh
 log = logging.getLogger(__name__)
 SUFFIXES = (".obj", ".glb", ".gltf", ".ply", ".stl", ".off")
 FORMAT = 1  # of the cached meshes; a change of reading or colouring must count it up
+MAX_FACES = 10_000_000  # of a file, copies of one part in a scene counted each
 MIN_SILHOUETTE = 0.01  # of a unit square: below it a picture of 64 pixels shows next to nothing
 
 
@@ -56,19 +58,57 @@ def normalized(vertices: Float[Tensor, "V 3"]) -> Float[Tensor, "V 3"]:
     return (vertices - (low + high) / 2) / (high - low).max()
 
 
-def to_mesh(loaded: Any, rotation: np.ndarray) -> Mesh:
-    """What trimesh read, turned by `rotation` (file axes), in the house's axes and size."""
-    corners, rgb = painted_triangles(loaded)
-    if len(corners) == 0:
-        raise ValueError("no triangles")
+class Unusable(ValueError):
+    """A mesh that could be read but is of no use, and why, in words for the user."""
+
+
+def check(scene: Any) -> None:
+    """What trimesh takes from a file without looking: no faces, too many, or faces of no vertices."""
+    nodes = [scene.geometry[scene.graph[node][1]] for node in scene.graph.nodes_geometry]
+    parts = [part for part in nodes if len(getattr(part, "faces", ()))]
+    if not parts:
+        raise Unusable("it has no triangles")
+    total = sum(len(part.faces) for part in parts)
+    if total > MAX_FACES:
+        raise Unusable(f"it has {total:,} triangles; expected at most {MAX_FACES:,}")
+    for part in parts:
+        low, high, count = part.faces.min(), part.faces.max(), len(part.vertices)
+        if low < 0 or high >= count:
+            raise Unusable(f"a triangle has vertex {low if low < 0 else high}, but they are 0 to {count - 1}")
+
+
+def to_mesh(load: Callable[[], Any], rotation: np.ndarray) -> Mesh:
+    """What `load` has trimesh read, turned by `rotation` (file axes), in the house's axes and size.
+
+    ValueError says what is wrong with it.
+    """
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is looked for below
+            scene = load()
+            check(scene)
+            corners, rgb = painted_triangles(scene)
+    except Unusable:
+        raise
+    except MemoryError as error:
+        raise Unusable("reading it takes more memory than there is") from error
+    except Exception as error:  # every reader behind trimesh ends on damaged bytes in errors of its own kind
+        text = "not a whole mesh of the format that its name says: damaged, or it lacks files or vertices"
+        raise Unusable(text) from error
+    return placed(corners, rgb, rotation)
+
+
+def placed(corners: np.ndarray, rgb: np.ndarray, rotation: np.ndarray) -> Mesh:
+    """Coloured triangles (corners F 3 3) in the house's axes, centred, longest side 1."""
+    if not len(corners):
+        raise Unusable("all of it is transparent")
     if not np.isfinite(corners).all():
-        raise ValueError("a vertex is not finite")
+        raise Unusable("a vertex is not finite")
     corners = (corners @ rotation.T)[..., [2, 0, 1]]
     low, high = corners.min((0, 1)), corners.max((0, 1))
     corners = (corners - (low + high) / 2) / max((high - low).max(), 1e-30)
     areas = 0.5 * np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     if 0.5 * np.abs(areas).sum(0).mean() < MIN_SILHOUETTE:
-        raise ValueError("next to nothing to see: too thin or empty")
+        raise Unusable("next to nothing to see in it: too thin, or of no size")
     return indexed(corners.astype(np.float32), rgb)
 
 
@@ -87,13 +127,16 @@ def indexed(corners: np.ndarray, rgb: np.ndarray) -> Mesh:
 def read(path: str | Path) -> Mesh:
     """One mesh file; ValueError names the file and what is wrong with it."""
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path}: not a mesh this reads; give one of {', '.join(SUFFIXES)}")
+    kinds = ", ".join(SUFFIXES)
     if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+        raise ValueError(f"{path}: {'a folder; expected a mesh file' if path.is_dir() else 'no such file'}")
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{path}: not a mesh that is read here; expected one of {kinds}")
+    if not path.stat().st_size:
+        raise ValueError(f"{path}: an empty file; expected a mesh ({kinds})")
     try:
-        return to_mesh(trimesh.load_scene(path, process=False), np.eye(3))
-    except Exception as error:  # every reader behind trimesh raises errors of its own kind
+        return to_mesh(lambda: trimesh.load_scene(path, process=False), np.eye(3))
+    except Unusable as error:
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -108,8 +151,8 @@ def _files(path: Path) -> Iterator[Object]:
 def _catalogue(path: Path) -> Iterator[Object]:
     for model in furniture.models(path):
         try:
-            yield Object(model.name, to_mesh(furniture.load(model), model.rotation))
-        except Exception as error:  # as in `read`
+            yield Object(model.name, to_mesh(partial(furniture.load, model), model.rotation))
+        except Unusable as error:
             log.warning("skipped %s:%s: %s", model.archive, model.member, error)
 
 
@@ -121,12 +164,12 @@ class Objects:
 
     def __init__(self, *, path: str, cache: str | None) -> None:
         self.path = Path(path).expanduser()
+        if not self.path.exists():
+            raise ValueError(f"path: no such file or folder {path!r}")
         self.cache = cache
 
     def load(self) -> list[Object]:
         """Every usable object; ValueError if there is none."""
-        if not self.path.exists():
-            raise ValueError(f"{self.path}: no such file or folder")
         if self.path.is_file():
             return [Object(caption(self.path.stem), read(self.path))]
         file = cache.folder(self.cache) / f"objects-{self.fingerprint()}.npz"

@@ -25,7 +25,10 @@ Matte = Callable[[Tensor], Tensor]  # rgb [H W 3] to alpha [H W 1]
 def read(path: Path, max_pixels: int, max_side: int) -> Float[Tensor, "H W 4"]:
     """The first frame of a file, set upright, at most `max_side` pixels a side; alpha 1 if it has none."""
     if not path.is_file():
-        raise ValueError(f"image: no file {str(path)!r}")
+        kind = "is a folder; expected a picture" if path.is_dir() else "is not there"
+        raise ValueError(f"image: {str(path)!r} {kind}")
+    if not path.stat().st_size:
+        raise ValueError(f"image: {str(path)!r} is an empty file; expected a picture")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on size and metadata; the limit below is ours
         try:
@@ -38,7 +41,13 @@ def read(path: Path, max_pixels: int, max_side: int) -> Float[Tensor, "H W 4"]:
             raise ValueError(f"image: {str(path)!r} is too large; expected at most {limit}") from None
         except UnidentifiedImageError:
             raise ValueError(f"image: {str(path)!r} is not a picture; expected PNG, JPEG, WebP…") from None
-        except (OSError, SyntaxError, EOFError) as error:
+        except (
+            OSError,
+            SyntaxError,
+            EOFError,
+            ValueError,
+            RuntimeError,
+        ) as error:  # Pillow's, on damaged bytes
             raise ValueError(f"image: {str(path)!r} cannot be read to its end ({error})") from None
     picture.thumbnail((max_side, max_side), Image.Resampling.BOX)
     values = torch.from_numpy(np.array(picture, dtype=np.float32) / 255)

@@ -1,4 +1,4 @@
-"""Raw words on the command line: quoted before Hydra's grammar sees them.
+"""The words of the command line, before Hydra reads them: raw texts quoted, flags checked.
 
 It is done in sys.argv, so that the processes of other devices get it too.
 """
@@ -6,35 +6,82 @@ It is done in sys.argv, so that the processes of other devices get it too.
 from __future__ import annotations
 
 import re
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
+from hydra._internal.utils import get_args_parser
+
+from threestudio_like.run.errors import UserError, hint, one_line
+from threestudio_like.run.inputs import PATHS
+
 CONFIGS = Path(__file__).parents[2] / "configs"
-TEXTS = ("prompt",)  # anything is a text, `null` and `true` too
-PATHS = ("image", "object", "dataset", "name", "resume", "outputs")  # `null` stays null
+TEXTS = ("prompt",)  # anything is a text, `null` and `true` too; a path's `null` stays null
+SWEEP = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
 
 
 def quoted(arguments: list[str]) -> list[str]:
-    """The same arguments with every raw text and path as one of Hydra's quoted strings."""
-    return [quote(argument) for argument in arguments]
+    """The same with every raw text and path as one of Hydra's quoted strings, and all flags at the end.
+
+    Hydra takes the overrides from one place only: `seed=1 -m name=a,b` would be an error.
+    """
+    sweep = bool(SWEEP & set(arguments))
+    words = [quote(argument, sweep=sweep) for argument in arguments]
+    return sorted(words, key=lambda word: word.startswith("-") or not re.match(r"~|.*=", word, re.DOTALL))
 
 
-def quote(argument: str) -> str:
-    """`prompt=a cup, red!` to `prompt='a cup, red!'`; what is quoted stays, so it can sweep."""
+def quote(argument: str, *, sweep: bool) -> str:
+    """`prompt=a cup, red!` to `prompt='a cup, red!'`; what is quoted stays, so it can sweep.
+
+    In a sweep a path's commas part it: `image=a.png,b.png` are two pictures.
+    """
     group = re.fullmatch(r"([\w/]+)(@[\w.]+)?=null", argument)
     if group and (CONFIGS / group[1]).is_dir():
         return argument.removesuffix("null") + "[]"  # Hydra's own null: no option of this group
     match = re.fullmatch(r"(\w+)=(.*)", argument, flags=re.DOTALL)
-    if not match or match[1] not in TEXTS + PATHS:
+    if not match or match[1] not in (*TEXTS, *PATHS) or already_quoted(match[2]):
         return argument
     key, value = match.groups()
-    if (key in PATHS and value in ("null", "")) or already_quoted(value):
-        return argument
+    if key in TEXTS:
+        return f"{key}={quoted_text(value)}"
+    values = value.split(",") if sweep else [value]
+    return f"{key}=" + ",".join(v if v in ("null", "") else quoted_text(v) for v in values)
+
+
+def quoted_text(value: str) -> str:
+    """One of Hydra's quoted strings that reads as `value`."""
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)  # backslashes count before a quote
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
     escaped = re.sub(r"(\\*)\$\{", r"\1\1\\${", escaped)  # a text is no interpolation
-    return f"{key}='{escaped}'"
+    return f"'{escaped}'"
 
 
 def already_quoted(value: str) -> bool:
     """Whether the value begins and ends with one kind of quote."""
     return len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+
+
+def checked(arguments: list[str]) -> list[str]:
+    """The same; raises for a flag that Hydra does not have, which it would answer with a page."""
+    parser, page = get_args_parser(), StringIO()
+    for word in arguments:
+        if re.match(r"[+~]*(=|$)", word):
+            raise UserError(f"cannot read {word!r}; write key=value")
+    try:
+        with redirect_stderr(page):
+            parser.parse_args(arguments)
+        return arguments
+    except SystemExit as stopped:
+        if not stopped.code:  # --version
+            raise
+        text = one_line(page.getvalue().rpartition("error: ")[2])
+        unknown = text.removeprefix("unrecognized arguments: ")
+        if unknown == text:
+            raise UserError(text) from None
+        if not unknown.startswith("-"):
+            raise UserError(f"cannot read {unknown!r}; write key=value") from None
+        flag = unknown.split()[0]
+        flags = [name for action in parser._actions for name in action.option_strings]
+        bare = flag.lstrip("-")
+        guess = f"; write {bare}" if "=" in bare else hint(flag, flags)
+        raise UserError(f"{flag}: no such flag{guess or '; --hydra-help lists them'}") from None

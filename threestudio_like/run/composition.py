@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,24 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from threestudio_like.run.errors import UserError, hint, joined, one_line
-from threestudio_like.run.inputs import with_input
+from threestudio_like.run.inputs import check_words, given, with_input
+from threestudio_like.run.plan import check_plan
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 KEPT_OPEN = ("resume", "plan", "ops.backend")  # what may change when a run goes on
+
+
+def tree_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
+    """What will run, as plain values: a new run's, or that of the run to go on with; files are looked for."""
+    check_words(config)
+    if config.resume is None:
+        tree = resolved(with_input(config, overrides))
+    else:
+        tree = saved(Path(config.resume).expanduser(), overrides)
+        if given("plan", overrides):
+            tree["plan"] = list(config.plan) if OmegaConf.is_list(config.plan) else config.plan
+    check_plan(tree)
+    return tree
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
@@ -79,15 +94,24 @@ def explained(error: InstantiationException, node: Mapping[str, Any], key: str) 
     return UserError(f"{where}.{text}" if begins and begins[1] in node else f"{where}: {text}")
 
 
+def mistaken(error: BaseException) -> bool:
+    """Whether the user can mend it: a mistake that we name, or a ValueError of Hydra's own."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    last = frames[-1][0].f_globals["__name__"] if frames else ""
+    return isinstance(error, MISTAKES) or isinstance(error, ValueError) and last.startswith("hydra.")
+
+
 def said(error: Exception, arguments: list[str], configs: Path) -> str:
     """A mistake that Hydra or OmegaConf found, in one line, with the nearest name where there is one."""
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}; write key=value"
     lines = str(error).splitlines() or [type(error).__name__]
     full_key = re.search(r"^\s*full_key: (\S+)", str(error), flags=re.MULTILINE)
-    if missing := re.search(r"Could not find '([^']+)'", str(error)):
-        options = siblings(missing[1], [configs, *more_configs(arguments)])
-        return f"{one_line(lines[0])}{hint(missing[1], options)}"
+    if missing := re.search(r"In '([^']+)': Could not find '([^'/]+)/([^']*)'", str(error)):
+        where, group, option = missing.groups()
+        options = siblings(group, [configs, *more_configs(arguments)])
+        asks = "" if where == "config" else f"configs/{where}.yaml: "
+        return f"{asks}{group}: no option {option!r}{hint(option, options)}"
     if unknown := re.search(r"Could not override '([^']+)'", str(error)):
         return f"{unknown[1]}: no such key{near_override(unknown[1], arguments, configs)}"
     if isinstance(error, OmegaConfBaseException) and full_key:
@@ -95,11 +119,10 @@ def said(error: Exception, arguments: list[str], configs: Path) -> str:
     return one_line(str(error).split("\nSee https://")[0])
 
 
-def siblings(option: str, folders: list[Path]) -> list[str]:
-    """All options of the same group."""
-    group = option.split("/")[0]
-    files = {file.relative_to(folder) for folder in folders for file in folder.glob(f"{group}/**/*.yaml")}
-    return [str(file.with_suffix("")) for file in files]
+def siblings(group: str, folders: list[Path]) -> list[str]:
+    """All options of a group."""
+    homes = [folder / group for folder in folders]
+    return [str(file.relative_to(home).with_suffix("")) for home in homes for file in home.rglob("*.yaml")]
 
 
 def more_configs(arguments: list[str]) -> list[Path]:
@@ -128,10 +151,7 @@ def near_override(key: str, arguments: list[str], configs: Path) -> str:
 
 def saved(folder: Path, overrides: list[str]) -> dict[str, Any]:
     """The configuration that a run began with; what the command line gives beside it is refused."""
-    file = folder / "config.yaml"
-    if not file.exists() or not (folder / "run.json").exists():
-        near = [f.parent.name for f in folder.parent.glob("*/run.json")]
-        raise UserError(f"resume: no run in {folder}{hint(folder.name, near)}")
+    file = run_in(folder) / "config.yaml"
     for override in overrides:
         name = override.lstrip("+~").split("=")[0]
         if name not in KEPT_OPEN:
@@ -139,11 +159,26 @@ def saved(folder: Path, overrides: list[str]) -> dict[str, Any]:
             raise UserError(f"{name}: a resumed run keeps its settings ({free} may change); start a new one")
     try:
         tree = OmegaConf.to_container(OmegaConf.load(file))
-    except Exception as error:  # YAML's have no base among the built-in ones
+    except (
+        Exception
+    ) as error:  # a damaged file ends PyYAML in errors of its own, and in built-in ones of any kind
         raise UserError(f"resume: {file} cannot be read ({one_line(error)})") from error
     if not isinstance(tree, dict):
         raise UserError(f"resume: {file} is not the configuration of a run")
     return {str(name): value for name, value in tree.items()}
+
+
+def run_in(folder: Path) -> Path:
+    """The folder itself if a run left its record there."""
+    try:
+        if all((folder / name).is_file() for name in ("config.yaml", "run.json")):
+            return folder
+        if folder.is_file():
+            raise UserError(f"resume: {folder} is a file; expected the folder of a run")
+        inside, beside = ([f.parent for f in place.glob("*/run.json")] for place in (folder, folder.parent))
+    except OSError as error:
+        raise UserError(f"resume: cannot read {folder} ({error.strerror})") from error
+    raise UserError(f"resume: no run in {folder}{hint(str(folder), map(str, inside or beside))}")
 
 
 def drift(before: Mapping[str, Any], overrides: list[str]) -> str:

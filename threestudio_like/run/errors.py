@@ -54,4 +54,4 @@ def mistakes(key: str) -> Iterator[None]:
     except ValueError as error:
         if not raised_here(error):
             raise
-        raise UserError(f"{key}: {one_line(error)}") from error
+        raise UserError(": ".join(filter(None, (key, one_line(error))))) from error

@@ -1,4 +1,4 @@
-"""The thing to make, as the command line gives it: a picture, a mesh, posed pictures, words."""
+"""The thing to make, as the command line gives it: a picture, a mesh, posed pictures, words; without torch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,30 @@ from omegaconf import DictConfig
 
 from threestudio_like.run.errors import UserError, hint, mistakes
 
-SOURCES = ("image", "object", "dataset")
+SOURCES = {
+    "image": "a picture's file, such as PNG or JPEG",
+    "object": "a mesh's file, such as GLB or OBJ",
+    "dataset": "a folder of posed pictures",
+}
 INPUTS = (*SOURCES, "prompt")  # one thing: a new picture leaves the configured words behind
+PATHS = {**SOURCES, "resume": "the folder of a run", "outputs": "a folder", "name": "a name"}
 
 
 def given(key: str, overrides: list[str]) -> bool:
     """Whether the command line sets a key."""
     return any(override.lstrip("+").split("=")[0] == key for override in overrides)
+
+
+def check_words(config: DictConfig) -> None:
+    """A path or name is a text that says something, or null; the prompt may be empty."""
+    for key, expected in PATHS.items():
+        value = config[key]
+        if value is None and key != "outputs":
+            continue
+        if not isinstance(value, str) or not value.strip():
+            raise UserError(f"{key}: expected {expected}, got {value!r}")
+    if not isinstance(config.prompt, str):
+        raise UserError(f"prompt: expected a text, got {config.prompt!r}")
 
 
 def with_input(config: DictConfig, overrides: list[str]) -> DictConfig:
@@ -25,27 +42,35 @@ def with_input(config: DictConfig, overrides: list[str]) -> DictConfig:
                 config[key] = "" if key == "prompt" else None
     for key in SOURCES:
         if config[key] is not None:
-            config[key] = source(key, str(config[key]))
+            config[key] = source(key, config[key])
     return config
 
 
 def source(key: str, name: str) -> str:
     """A file's or folder's full path, or an object's name as it is."""
-    from threestudio_like.data import named  # imports torch, which a mistake in composing need not wait for
+    if key == "object" and name.startswith(("furniture/", "shapes/")):
+        from threestudio_like.data import named  # imports torch, which a missing file need not wait for
 
-    if key == "object" and named.is_name(name):
-        with mistakes(key):
-            named.check(name)
-        return name
+        if named.is_name(name):
+            with mistakes(key):
+                named.check(name)
+            return name
     return str(found(key, name))
 
 
 def found(key: str, name: str) -> Path:
     """A file or folder, the user's or the package's; absolute, so that a resume finds it from anywhere."""
-    path = Path(name).expanduser()
-    for candidate in (path, Path(__file__).parents[2] / path):
-        if candidate.exists():
-            return candidate.resolve()
-    near = [str(path.with_name(f.name)) for f in path.parent.iterdir()] if path.parent.is_dir() else []
+    try:
+        path = Path(name).expanduser()
+        places = [place for place in (path, Path(__file__).parents[2] / path) if place.exists()]
+        for place in filter(Path.is_dir if key == "dataset" else Path.is_file, places):
+            next(place.iterdir(), None) if place.is_dir() else place.open("rb").close()  # may it be read?
+            return place.resolve()
+        near = [str(path.with_name(f.name)) for f in path.parent.iterdir()] if path.parent.is_dir() else []
+    except (OSError, RuntimeError) as error:  # RuntimeError: nobody's home
+        raise UserError(f"{key}: cannot read {name!r} ({getattr(error, 'strerror', error)})") from error
+    if places:
+        kind = "a folder" if places[0].is_dir() else "a file" if places[0].is_file() else "a device"
+        raise UserError(f"{key}: {name!r} is {kind}; expected {SOURCES[key]}")
     guess = hint(name, near) if len(near) > 12 else hint(name, near).split("; choose")[0]
-    raise UserError(f"{key}: no such file {name!r}{guess}")
+    raise UserError(f"{key}: no such {'folder' if key == 'dataset' else 'file'} {name!r}{guess}")

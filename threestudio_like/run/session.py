@@ -11,42 +11,47 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from threestudio_like.files import write
 from threestudio_like.ops.dispatch import table
 from threestudio_like.run import scenes, stages
-from threestudio_like.run.composition import build, drift, resolved, saved
+from threestudio_like.run.composition import build, drift
 from threestudio_like.run.errors import UserError
 from threestudio_like.run.folder import RunFolder, circumstances, claimed, now, title
-from threestudio_like.run.inputs import SOURCES, given, with_input
+from threestudio_like.run.inputs import SOURCES
 from threestudio_like.run.journal import journal
+from threestudio_like.run.plan import planned
+from threestudio_like.run.signatures import check
 
 log = logging.getLogger(__name__)
 WORK = ("*/checkpoints/*.ckpt", "*/images/*", f"*/{scenes.WEIGHTS}")  # what nobody may delete
 HOME = "THREESTUDIO_LIKE_RUN"  # tells the processes that Lightning starts which folder the first one took
 
 
-def start(config: DictConfig, *, experiment: str, overrides: list[str]) -> None:
-    """Go on with `resume`, or begin a new run."""
-    if config.resume:
-        path = Path(config.resume)
-        tree = saved(path, overrides)
-        tree["plan"] = list(config.plan) if given("plan", overrides) else tree["plan"]
-        stages.check_stages(tree)
-        ran = RunFolder(path, writes=first_process())
-    else:
-        tree = resolved(with_input(config, overrides))
-        stages.check_stages(tree)
-        ran = begin(tree, experiment, overrides)
+def start(tree: Mapping[str, Any], *, resume: str | None, experiment: str, overrides: list[str]) -> None:
+    """Go on with `resume`, or begin a new run, for which there is no folder until its input is read."""
+    choose_ops(tree)
+    if not resume:
+        stages.check_input(tree)
+    stages.check_parts(tree)
+    path = Path(resume).expanduser() if resume else None
+    ran = RunFolder(path, writes=first_process()) if path else begin(tree, experiment, overrides)
     try:
-        with journal(ran.path / "log.txt", shown=ran.writes), nullcontext() if config.resume else fresh(ran):
-            if config.resume and (difference := drift(tree, ran.manifest["overrides"])):
+        with journal(ran.path / "log.txt", shown=ran.writes), nullcontext() if resume else fresh(ran):
+            if resume and (difference := drift(tree, ran.manifest["overrides"])):
                 log.warning("%s", difference)
             execute(tree, ran)
     finally:
         ran.close()
+
+
+def choose_ops(tree: Mapping[str, Any]) -> None:
+    """The backends that the run asks for."""
+    check(tree.get("ops"), "ops")
+    if tree.get("ops"):
+        build(tree["ops"], "ops")
 
 
 def begin(tree: Mapping[str, Any], experiment: str, overrides: list[str]) -> RunFolder:
@@ -57,11 +62,11 @@ def begin(tree: Mapping[str, Any], experiment: str, overrides: list[str]) -> Run
         return RunFolder(Path(os.environ[HOME]), writes=False)
     sources = [str(tree[key]) for key in SOURCES if tree.get(key)]
     name = title(name=tree["name"], prompt=tree["prompt"], sources=sources)
-    path = claimed(Path(tree["outputs"]) / experiment, name)
+    path = claimed(Path(tree["outputs"]).expanduser() / experiment, name)
     os.environ[HOME] = str(path)
     folder = RunFolder(path, writes=True)
     write(path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(tree))))
-    plan = stages.planned(tree)
+    plan = planned(tree)
     folder.record(experiment=experiment, overrides=overrides, plan=plan, seed=tree["seed"], started=now())
     return folder
 
@@ -75,10 +80,8 @@ def execute(tree: Mapping[str, Any], folder: RunFolder) -> None:
     """Everything between the folder and its last file."""
     folder.record(state="running", error="", **circumstances())
     log.info("%s", folder.path)
-    if tree.get("ops"):
-        build(tree["ops"], "ops")
-        chosen = table("cuda" if torch.cuda.is_available() else "cpu")
-        log.info("ops: %s", ", ".join(f"{op} by {backend}" for op, backend in chosen.items()))
+    chosen = table("cuda" if torch.cuda.is_available() else "cpu")
+    log.info("ops: %s", ", ".join(f"{op} by {backend}" for op, backend in chosen.items()))
     stages.run(tree, folder)
     log.info("%s", folder.path)
 

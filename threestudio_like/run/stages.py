@@ -16,53 +16,39 @@ from pytorch_lightning import LightningModule, Trainer, seed_everything
 from threestudio_like.files import write
 from threestudio_like.run import checkpoints, finish, scenes
 from threestudio_like.run.composition import build
-from threestudio_like.run.errors import UserError, hint, joined, mistakes
+from threestudio_like.run.errors import UserError, joined, mistakes
 from threestudio_like.run.folder import RunFolder, failing
-from threestudio_like.run.signatures import check, is_part, located
+from threestudio_like.run.plan import planned
+from threestudio_like.run.signatures import check, located
 
 log = logging.getLogger(__name__)
-PARTS = ("system", "data", "trainer")
-MAX_SEED = 2**32 - 1  # of NumPy's generator
 ALONE = ("accelerator", "devices", "num_nodes", "strategy")  # what the stages of one run must share
 
 
-def planned(config: Mapping[str, Any]) -> list[str]:
-    """The stages to run, in order."""
-    stages, plan = config.get("stages") or {}, config.get("plan")
-    if plan is None:
-        return list(stages)
-    if not isinstance(plan, list):
-        raise UserError(f"plan: expected a list, got {plan!r}; write plan=[{plan}]")
-    if not plan:
-        raise UserError(f"plan: names no stage{hint('', stages)}")
-    for name in map(str, plan):
-        if name not in stages:
-            raise UserError(f"plan: no stage {name!r}{hint(name, stages)}")
-    return plan
-
-
-def check_stages(config: Mapping[str, Any]) -> None:
-    """Everything that can be said of the resolved tree before anything is built."""
-    stages = config.get("stages") or {}
-    if not stages:
-        raise UserError("stages: this experiment has none")
-    seed = config.get("seed", 0)
-    if type(seed) is not int or not 0 <= seed <= MAX_SEED:
-        raise UserError(f"seed: expected a whole number from 0 to {MAX_SEED}, got {seed!r}")
-    for name, stage in stages.items():
-        lacks = [part for part in PARTS if not is_part((stage or {}).get(part))]
-        if lacks:
-            others = [other for other in stages if other != name]
-            raise UserError(f"stages.{name}: has no {' and no '.join(lacks)}{hint(name, others)}")
-        for part in stage:
-            if part not in PARTS:
-                raise UserError(f"stages.{name}.{part}: a stage has no such part{hint(part, PARTS)}")
+def check_parts(config: Mapping[str, Any]) -> None:
+    """Every part of every stage, and of what follows them, against its constructor; nothing is built."""
+    for name, stage in config["stages"].items():
         check_trainer(placed(stage["trainer"], Path()), f"stages.{name}.trainer")
         check(stage["system"], f"stages.{name}.system")
         check(stage["data"], f"stages.{name}.data")
     for name in finish.STEPS:
         check(config.get(name), name)
-    check_devices({name: stages[name]["trainer"] for name in planned(config)})
+    check_devices({name: config["stages"][name]["trainer"] for name in planned(config)})
+
+
+def check_input(config: Mapping[str, Any]) -> None:
+    """Read what the first stage is shown: that needs little, building systems much."""
+    name = planned(config)[0]
+    data, key = config["stages"][name]["data"], f"stages.{name}.data"
+    check(data, key)
+    prepare(build(data, key))
+
+
+def prepare(data: Any) -> None:
+    """A bad picture is known before anything heavy begins."""
+    if hasattr(data, "prepare"):
+        with mistakes(""):
+            data.prepare()
 
 
 def check_trainer(trainer: Mapping[str, Any], key: str) -> None:
@@ -129,8 +115,7 @@ def run_stage(
     key, path = f"stages.{name}", folder.path / name
     previous = scenes.load(before) if before else None
     data = build(stage["data"], f"{key}.data")
-    if hasattr(data, "prepare"):  # a bad picture is known before anything heavy begins
-        data.prepare()
+    prepare(data)
     trainer = trainer_of(stage["trainer"], f"{key}.trainer", path)
     seed_everything(seed, workers=True, verbose=False)
     system = build(stage["system"], f"{key}.system")

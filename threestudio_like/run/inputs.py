@@ -1,4 +1,4 @@
-"""The thing to make, as the command line gives it: a picture, a mesh, posed pictures, words; without torch."""
+"""The thing to make, as the command line gives it: a picture, a mesh, posed pictures, words. No torch."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
-"""The atlas holds the surface without overlap, and the texture holds the scene's colours."""
+"""The texture holds the scene's colours."""
 
 import pytest
 import torch
 import trimesh
 from torch import nn
 
-from threestudio_like.export.bake import baked, unwrapped
-from threestudio_like.ops.raster import interpolate
+from threestudio_like.export.bake import baked
+from threestudio_like.export.unwrap import unwrapped
 from threestudio_like.ops.texture import sample
-from threestudio_like.ops.uv import texels
 from threestudio_like.records import Mesh
 from threestudio_like.scene import Scene
 
@@ -41,28 +40,6 @@ def rough(subdivisions: int = 4) -> Mesh:
 @pytest.fixture(scope="module")
 def flat() -> Mesh:
     return unwrapped(rough(), size=512, padding=3, smoothing=20)
-
-
-def test_geometry_is_untouched_and_uv_inside_the_square(flat):
-    mesh = rough()
-    assert torch.equal(flat.vertices, mesh.vertices) and torch.equal(flat.faces, mesh.faces)
-    assert flat.uv_faces.shape == mesh.faces.shape
-    assert flat.uv.min() >= 0 and flat.uv.max() <= 1
-
-
-def test_a_uv_belongs_to_one_vertex(flat):
-    pairs = torch.stack([flat.uv_faces.reshape(-1), flat.faces.reshape(-1)], dim=-1).unique(dim=0)
-    assert len(pairs) == len(pairs[:, 0].unique())
-
-
-def test_no_two_triangles_share_a_texel(flat):
-    """Each triangle's middle, looked up in the atlas, is found on that triangle (next to it, if tiny)."""
-    fragments = texels(flat.uv, flat.uv_faces, 1024, 1024)
-    position = interpolate(flat.vertices, fragments, flat.faces)[0]
-    middle = flat.uv[flat.uv_faces].mean(1)
-    row, column = ((1 - middle[:, 1]) * 1024).long(), (middle[:, 0] * 1024).long()
-    error = (position[row, column] - flat.vertices[flat.faces].mean(1)).norm(dim=-1)
-    assert error.median() < 0.003 and (error > 0.05).float().mean() < 0.001
 
 
 def test_texture_shows_the_scene_at_every_point_of_the_surface(flat):

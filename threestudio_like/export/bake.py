@@ -1,44 +1,20 @@
-"""A scene's surface with a texture: packed into an atlas (xatlas), its colour evaluated at every texel."""
+"""The texture of an unwrapped surface: the scene's colour evaluated at every texel."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-import xatlas
 from jaxtyping import Float
 from torch import Tensor
 
 from threestudio_like.ops.mesh import vertex_normals
 from threestudio_like.ops.raster import interpolate
 from threestudio_like.ops.texture import fill
-from threestudio_like.ops.uv import box_charts, texels
+from threestudio_like.ops.uv import texels
 from threestudio_like.records import Mesh
 from threestudio_like.scene import Scene
 
 CHUNK = 1 << 17  # points evaluated at once
-
-
-def unwrapped(mesh: Mesh, *, size: int, padding: int, smoothing: int) -> Mesh:
-    """The same mesh with uv in [0, 1]: no two triangles share a texel, pieces are `padding` texels apart.
-
-    xatlas alone takes 8 s for a rough surface of 16,000 triangles, in 500 pieces; packing pieces that are
-    already cut (and cutting again those that fold over themselves) takes it .2 s, in 35.
-    """
-    charts = box_charts(mesh.vertices, mesh.faces, smoothing)
-    atlas = xatlas.Atlas()
-    # each piece is flat in (u, v) as it lies; xatlas finds pieces by the corners they share
-    atlas.add_mesh(
-        mesh.vertices[charts.vertex].float().numpy(),
-        charts.faces.to(torch.uint32).numpy(),
-        None,
-        charts.uv.float().numpy(),
-    )
-    chart, pack = xatlas.ChartOptions(), xatlas.PackOptions()
-    chart.use_input_mesh_uvs = True
-    pack.resolution, pack.padding = size, padding
-    atlas.generate(chart, pack)
-    _, uv_faces, uv = atlas[0]
-    return mesh._replace(uv=torch.from_numpy(uv.copy()), uv_faces=torch.from_numpy(uv_faces.astype("int64")))
 
 
 @torch.no_grad()

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from threestudio_like.export.bake import baked, unwrapped
+from threestudio_like.export.bake import baked
 from threestudio_like.export.mesh import write_glb, write_obj, write_ply
 from threestudio_like.export.turntable import write_comparison, write_preview, write_turntable
+from threestudio_like.export.unwrap import unwrapped
 from threestudio_like.records import Mesh, View
 from threestudio_like.scene import Scene
 

@@ -20,7 +20,7 @@ from systems.base import Optimization, System, Weight
 from threestudio_like.guidance.cfg import Guided
 from threestudio_like.loggers.images import column, row
 from threestudio_like.ops import camera
-from threestudio_like.priors.base import Condition
+from threestudio_like.priors.base import Condition, Prior
 from threestudio_like.priors.pixels import Pixels
 from threestudio_like.priors.weights import save
 from threestudio_like.records import Example, View
@@ -104,16 +104,8 @@ class Denoise(System):
         super().on_train_batch_end(outputs, batch, batch_idx)
 
     def sample(self, condition: Condition, noise: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
-        """DDIM with classifier-free guidance, from the average."""
-        prior = self.averaged
-
-        def eps(x_t: Tensor, t: Tensor) -> Tensor:
-            return self.evaluation.cfg(prior, x_t, t, condition)
-
-        levels = leading(prior.schedule.num_steps, self.evaluation.steps)
-        # pure noise belongs to the last t: a chain that begins lower would expect some picture in it
-        levels = [prior.schedule.num_steps - 1, *levels[1:]]
-        return ddim(eps, noise, levels, prior.schedule, eta=0.0, clip=(-1.0, 1.0))
+        """From the average."""
+        return sampled(self.averaged, self.evaluation, condition, noise)
 
     def validation_step(self, batch: Example, batch_idx: int) -> None:
         """Scores of one held-out batch; the noise is the same each time."""
@@ -163,3 +155,17 @@ class Denoise(System):
 def chosen(view: View, index: Int[Tensor, " n"]) -> View:
     """Some pictures, in the order of `index`, with their cameras."""
     return View(camera.chosen(view.camera, index), view.rgb[index], view.alpha[index])
+
+
+def sampled(
+    prior: Prior, evaluation: Evaluation, condition: Condition, noise: Float[Tensor, "B C h w"]
+) -> Float[Tensor, "B C h w"]:
+    """DDIM with classifier-free guidance."""
+
+    def eps(x_t: Tensor, t: Tensor) -> Tensor:
+        return evaluation.cfg(prior, x_t, t, condition)
+
+    levels = leading(prior.schedule.num_steps, evaluation.steps)
+    # pure noise belongs to the last t: a chain that begins lower would expect some picture in it
+    levels = [prior.schedule.num_steps - 1, *levels[1:]]
+    return ddim(eps, noise, levels, prior.schedule, eta=0.0, clip=(-1.0, 1.0))

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from systems.denoise import Denoise, chosen
-from threestudio_like.metrics.image import mask_iou, psnr, ssim
+from threestudio_like.metrics.image import compared
 from threestudio_like.priors.zero123 import Zero123
 from threestudio_like.records import Camera, Example, View
 
@@ -55,7 +55,8 @@ class Zero123Training(Denoise):
             guesses["regression"] = prior.decode(prior.regressed(self.told(prior, batch)))
         scores = super().score(batch)
         for name, guess in guesses.items():
-            scores |= {f"{name}/{measure}": value for measure, value in compared(guess, truth).items()}
+            means = {measure: float(values.mean()) for measure, values in compared(guess, truth).items()}
+            scores |= {f"{name}/{measure}": mean for measure, mean in means.items()}
         return scores
 
     def seen(
@@ -79,12 +80,3 @@ class Zero123Training(Denoise):
 def hue(x: Float[Tensor, "B 4 h w"]) -> Float[Tensor, "B 3 h w"]:
     """What is left of a colour without its lightness."""
     return x[:, :3] - x[:, :3].mean(dim=1, keepdim=True)
-
-
-def compared(guess: Float[Tensor, "B H W 4"], truth: Float[Tensor, "B H W 4"]) -> dict[str, float]:
-    """PSNR and SSIM of the colour over white, IoU of the masks; means over the pictures."""
-    return {
-        "psnr": float(psnr(guess[..., :3], truth[..., :3]).mean()),
-        "ssim": float(ssim(guess[..., :3], truth[..., :3]).mean()),
-        "mask_iou": float(mask_iou(guess[..., 3:], truth[..., 3:]).mean()),
-    }

@@ -101,8 +101,13 @@ def test_cavities_are_filled():
 def test_no_surface_is_said():
     with pytest.raises(ValueError, match="no surface"):
         small_density(bias=Constant(value=-8.0)).surface(8)
-    with pytest.raises(ValueError, match="no surface"):
-        small_density(bias=Constant(value=8.0)).surface(8)
+
+
+def test_fog_that_reaches_the_box_ends_there():
+    mesh = small_density(bias=Constant(value=8.0)).surface(24)
+    assert signed_volume(mesh.vertices, mesh.faces) == pytest.approx(1.5**3, rel=0.15)
+    sides = torch.cat([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]])
+    assert {tuple(side) for side in sides.tolist()} == {tuple(side) for side in sides.flip(1).tolist()}
 
 
 @pytest.mark.parametrize(("name", "value"), [("activation", "relu"), ("threshold", 0.0)])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from threestudio_like.metrics.image import mask_iou, psnr, ssim
+from threestudio_like.metrics.image import compared, mask_iou, psnr, ssim
 
 
 def test_psnr_of_a_known_error_is_exact_and_by_picture():
@@ -49,3 +49,15 @@ def test_mask_iou_of_shifted_squares():
     other[0, 2:12, 10:20] = 0.6  # half of either: 50 / 150
     other[1, 3, 3] = 1
     assert mask_iou(one, other).tolist() == pytest.approx([1 / 3, 0.0, 1.0])
+
+
+def test_compared():
+    truth = torch.zeros(2, 16, 16, 4)
+    truth[:, :8, :, 3] = 1
+    guess = truth.clone()
+    guess[..., :3] = 0.1
+    guess[1, 4:8, :, 3] = 0
+    measured = compared(guess, truth)
+    assert measured["psnr"].tolist() == pytest.approx([20.0, 20.0], abs=1e-3)
+    assert measured["mask_iou"].tolist() == [1.0, 0.5]
+    assert torch.equal(measured["ssim"], ssim(guess[..., :3], truth[..., :3]))

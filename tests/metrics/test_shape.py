@@ -90,3 +90,18 @@ def test_normal_error_is_the_angle_where_both_are_known():
     other = torch.tensor([[[0.0, math.sin(angle), math.cos(angle)], [1.0, 0.0, 0.0], [2.0, 0.0, 0.0]]])
     assert shape.normal_error_deg(one, other) == pytest.approx(15.0, abs=1e-4)
     assert math.isnan(shape.normal_error_deg(one[:, 1:2], other[:, 1:2]))
+
+
+def test_the_core_of_a_block_is_the_block_without_its_skin():
+    block = torch.zeros(12, 12, 12, dtype=torch.bool)
+    block[1:11, 1:11, 1:9] = True
+    assert shape.core(block) == 8 * 8 * 6 / (10 * 10 * 8)
+    assert shape.core(torch.zeros_like(block)) == 0
+
+
+def test_a_ball_is_solid_and_a_plate_is_not():
+    solid = shape.Solid(directions=16, reach=0.5, resolution=32, least=0.4)
+    assert solid(sphere(0.4))
+    plate = cube((0.0, 0.0, 0.0), 0.4)
+    assert solid(plate)
+    assert not solid(plate._replace(vertices=plate.vertices * torch.tensor([1.0, 1.0, 0.1])))

@@ -1,11 +1,9 @@
 """Zero-1-to-3's training: two losses with a lift, one without; and the gate's numbers."""
 
-import math
-
 import pytest
 import torch
 
-from systems.zero123 import compared, hue
+from systems.zero123 import hue
 
 
 def test_losses_and_their_gradients(small_system, examples):
@@ -40,14 +38,3 @@ def test_hue():
     grey, red = torch.full((1, 4, 2, 2), 0.3), torch.tensor([0.9, 0.0, 0.0, 1.0]).view(1, 4, 1, 1)
     assert hue(grey).abs().max() < 1e-6
     torch.testing.assert_close(hue(red + grey)[0, :, 0, 0], torch.tensor([0.6, -0.3, -0.3]))
-
-
-def test_compared():
-    truth = torch.zeros(2, 16, 16, 4)
-    truth[:, :8, :, 3] = 1
-    guess = truth.clone()
-    guess[..., :3] = 0.1
-    guess[:, 4:8, :, 3] = 0
-    measured = compared(guess, truth)
-    assert measured["psnr"] == pytest.approx(-10 * math.log10(0.01), abs=1e-3)
-    assert measured["mask_iou"] == pytest.approx(0.5)

@@ -153,13 +153,18 @@ class Density(Volume):
         return self.activation.forward(raw[:, :1]), self.feature(encoded[::4]), gradient
 
     def surface(self, resolution: int) -> Mesh:
-        """Where the density is the threshold, by marching tetrahedra; without what cannot be seen inside."""
+        """Where the density is the threshold, by marching tetrahedra; without what cannot be seen inside.
+
+        Fog that reaches the box's faces ends there, so that the surface is closed.
+        """
         grid = lattice(resolution)
         with torch.no_grad():
             vertices = grid.vertices.to(next(self.parameters())) * self.radius
             values = self.level - torch.cat([self.raw(part) for part in vertices.split(2**18)])[:, 0]
+            border = (grid.vertices.abs().amax(-1) >= 1).to(values.device)
+            values = torch.where(border, values.abs().clamp_min(1e-6), values)
             values = torch.where(enclosed(values, grid), -values.abs().clamp_min(1e-6), values)
             vertices, faces = marching_tets(vertices, values, grid)
         if len(faces) == 0:
-            raise ValueError("the fog has no surface: its density is nowhere, or everywhere, the threshold")
+            raise ValueError("the fog has no surface: its density is nowhere above the threshold")
         return Mesh(*large_components(vertices, faces, self.min_component))

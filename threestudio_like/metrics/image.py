@@ -50,3 +50,14 @@ def mask_iou(prediction: Float[Tensor, "B H W 1"], truth: Float[Tensor, "B H W 1
     union = (one | other).sum(dim=(1, 2, 3))
     both = (one & other).sum(dim=(1, 2, 3)).to(truth.dtype)
     return torch.where(union > 0, both / union.clamp(min=1), 1.0)
+
+
+def compared(
+    prediction: Float[Tensor, "B H W 4"], truth: Float[Tensor, "B H W 4"]
+) -> dict[str, Float[Tensor, " B"]]:
+    """PSNR and SSIM of the colour over white, IoU of the masks."""
+    return {
+        "psnr": psnr(prediction[..., :3], truth[..., :3]),
+        "ssim": ssim(prediction[..., :3], truth[..., :3]),
+        "mask_iou": mask_iou(prediction[..., 3:], truth[..., 3:]),
+    }

@@ -78,6 +78,29 @@ def volume_iou(one: Bool[Tensor, "R R R"], other: Bool[Tensor, "R R R"]) -> floa
     return int((one & other).sum()) / union if union else 1.0
 
 
+def core(inside: Bool[Tensor, "R R R"]) -> float:
+    """The share of the shape's cells whose 26 neighbours are in it too: near 0 for thin ones, 0 if empty."""
+    empty = 1 - inside[None, None].float()
+    deep = F.max_pool3d(empty, 3, stride=1, padding=1) == 0
+    return int(deep.sum()) / max(int(inside.sum()), 1)
+
+
+class Solid:
+    """Callable: whether an object has an inside to speak of, so that its volume says how well it was made.
+
+    directions: of the depth maps that say what is inside. reach: half the side of the box that cells fill.
+    resolution: cells a side. least: `core` of an object that counts.
+    """
+
+    def __init__(self, *, directions: int, reach: float, resolution: int, least: float) -> None:
+        self.directions, self.reach, self.resolution, self.least = directions, reach, resolution, least
+
+    def __call__(self, mesh: Mesh) -> bool:
+        """By its core."""
+        maps = depths(mesh, self.reach, self.directions)
+        return core(occupancy(maps, self.reach, self.resolution)) >= self.least
+
+
 def surface_points(mesh: Mesh, maps: Depths, count: int, seed: int) -> Float[Tensor, "N 3"]:
     """Of `count` points, spread evenly over the faces by area, those that some map sees."""
     generator = torch.Generator().manual_seed(seed)

@@ -220,7 +220,7 @@ class Fitting(System):
         geometry = trained([LARGE] * 30)[0].geometry
         self.scene = Scene(geometry=geometry, material=Direct(), background=Solid(rgb=[1.0, 1.0, 1.0]))
         self.renderer = Splats(near=0.2, degree_every=3)
-        self.density = strategy(begin=1, every=3, gradient=1e-4, reset_every=7, limit=60)
+        self.density = strategy(begin=1, every=4, gradient=8e-5, reset_every=9, limit=None)
         self.seen: list[Render] = []
 
     def compute(self, batch):
@@ -264,9 +264,9 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path):
         return system, trainer
 
     whole, whole_trainer = run(16)
-    _, stopped = run(10)
+    _, stopped = run(11)
     stopped.save_checkpoint(tmp_path / "stopped.ckpt")
-    resumed, resumed_trainer = run(16, 10, ckpt_path=str(tmp_path / "stopped.ckpt"))
+    resumed, resumed_trainer = run(16, 11, ckpt_path=str(tmp_path / "stopped.ckpt"))
     assert whole.scene.geometry.count != 30
     expected, found = whole.state_dict(), resumed.state_dict()
     assert expected.keys() == found.keys()

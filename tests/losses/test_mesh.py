@@ -39,3 +39,22 @@ def test_sign_change_falls_as_the_ends_agree():
     by_hand = math.log1p(math.exp(2)) + math.log1p(math.exp(1))  # -log(1 - sigmoid(2)) - log sigmoid(-1)
     assert losses.sign_change(far).item() == pytest.approx(by_hand)
     assert losses.sign_change(near) < losses.sign_change(far)
+
+
+def test_sign_change_is_the_mean_of_both_ends_cross_entropies():
+    pairs = torch.randn(20, 2, generator=torch.Generator().manual_seed(0)).abs() * torch.tensor([1.0, -1.0])
+    pairs[::3] = pairs[::3].flip(1)
+    by_hand = [math.log1p(math.exp(abs(a))) + math.log1p(math.exp(abs(b))) for a, b in pairs.tolist()]
+    assert losses.sign_change(pairs).item() == pytest.approx(sum(by_hand) / 20)
+
+
+def test_losses_pass_gradcheck():
+    bent = OCTAHEDRON.vertices.double() + 0.1 * torch.sin(torch.arange(18.0).double()).view(6, 3)
+    for loss in (losses.normal_consistency, losses.laplacian):
+
+        def of_vertices(vertices, loss=loss):
+            return loss(OCTAHEDRON._replace(vertices=vertices))
+
+        assert torch.autograd.gradcheck(of_vertices, bent.requires_grad_())
+    pairs = torch.tensor([[0.4, -0.2], [-1.5, 0.3]]).double().requires_grad_()
+    assert torch.autograd.gradcheck(losses.sign_change, pairs)

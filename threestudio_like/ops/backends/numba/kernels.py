@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
+import numpy as np
 import torch
 
 
@@ -32,6 +33,11 @@ def part(function: Callable) -> Callable:
     return numba.njit(forceinline=True, fastmath={"contract"}, error_model="numpy")(inspect.unwrap(function))
 
 
+def empty(*shape: int) -> torch.Tensor:
+    """Memory for a result, which numpy takes in large pages: many small ones cost more than filling them."""
+    return torch.from_numpy(np.empty(shape, np.float32))
+
+
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count(), "kernel")
@@ -43,7 +49,7 @@ if hasattr(os, "register_at_fork"):
 
 def run(function: Callable, num_tasks: int, *args: Any) -> None:
     """Do the kernel's tasks on torch.get_num_threads() threads, this one among them."""
-    threads = min(torch.get_num_threads(), num_tasks)
+    threads = max(1, min(torch.get_num_threads(), num_tasks))
     others = [_pool().submit(function, first, threads, *args) for first in range(1, threads)]
     function(0, threads, *args)
     for other in others:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from threestudio_like.geometry.base import Cloud
@@ -64,25 +64,20 @@ class Splats(nn.Module):
 def normals(
     pixels: Rays, camera: Camera, depth: Float[Tensor, "B H W 1"], alpha: Float[Tensor, "B H W 1"]
 ) -> Float[Tensor, "B H W 3"]:
-    """Of the surface at `depth`, from differences between neighbours; 0 where alpha is below one half.
-
-    A neighbour that is not covered counts as if it were at the pixel itself.
-    """
+    """Of the surface at `depth`, from differences between neighbours; 0 where alpha is below one half."""
     cosine = -(pixels.directions * camera.c2w[:, None, None, :3, 2]).sum(-1, keepdim=True)
     points = pixels.origins + pixels.directions * (depth / cosine)
     covered = alpha >= 0.5
-    across = step(points, covered, 2)
-    down = step(points, covered, 1)
+    across, down = jumps(points, covered, 2), jumps(points, covered, 1)
     return F.normalize(torch.linalg.cross(down, across), dim=-1) * covered
 
 
-def step(points: Float[Tensor, "B H W 3"], covered: Tensor, axis: int) -> Float[Tensor, "B H W 3"]:
-    """From the neighbour before to the one behind."""
-    count = points.shape[axis]
-    index = torch.arange(count, device=points.device)
-    before, behind = index.sub(1).clamp_min(0), index.add(1).clamp_max(count - 1)
-    first, last = (
-        torch.where(covered.index_select(axis, i), points.index_select(axis, i), points)
-        for i in (before, behind)
-    )
-    return last - first
+def jumps(
+    points: Float[Tensor, "B H W 3"], covered: Bool[Tensor, "B H W 1"], axis: int
+) -> Float[Tensor, "B H W 3"]:
+    """From the neighbour before and to the one behind, added; 0 where that is not covered."""
+    count = points.shape[axis] - 1
+    both = covered.narrow(axis, 0, count) & covered.narrow(axis, 1, count)
+    jump = points.diff(dim=axis) * both
+    none = torch.zeros_like(points.narrow(axis, 0, 1))
+    return torch.cat([none, jump], dim=axis) + torch.cat([jump, none], dim=axis)

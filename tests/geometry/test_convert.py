@@ -8,13 +8,15 @@ from torch import nn
 
 from threestudio_like.background.solid import Solid
 from threestudio_like.fields.hashgrid import HashGrid
-from threestudio_like.geometry.convert import begin
+from threestudio_like.geometry.convert import begin, spread
+from threestudio_like.geometry.gaussians import Gaussians
 from threestudio_like.geometry.sdf import SDF
 from threestudio_like.geometry.tetgrid import TetGrid
 from threestudio_like.material.plain import Plain
 from threestudio_like.ops.camera import orbit
 from threestudio_like.ops.isosurface import lattice
 from threestudio_like.ops.mesh import signed_volume
+from threestudio_like.records import Mesh
 from threestudio_like.renderer.mesh import MeshRenderer
 from threestudio_like.renderer.neus import NeuS
 from threestudio_like.scene import Scene
@@ -194,9 +196,49 @@ def test_features_of_another_build_are_fitted(bent, changes):
     assert (ours - theirs).abs().mean() < 0.35 * theirs.std()
 
 
+def cloud(**changes):
+    settings = {"radius": 0.75, "num_features": 3, "degree": 1, "count": 400, "ball": 0.5, "opacity": 0.1}
+    return Gaussians(**settings | {"level": 1.0, "min_component": 0.0} | changes)
+
+
+def test_gaussians_are_spread_over_a_surface(bent):
+    target = cloud()
+    begin(target, bent)
+    assert target.count == 400 and target.means.requires_grad
+    assert bent.sdf(target.means).abs().max() < 0.01
+    sides = [(target.means * sign > 0.1).any(0) for sign in (1, -1)]
+    assert all(side.all() for side in sides)
+    colours = target.seen(torch.tensor([[[1.0, 0.0, 0.0]]]).expand(1, 400, 3), 1)[0]
+    torch.testing.assert_close(colours, bent.features(target.means))
+    again = cloud()
+    begin(again, bent)
+    assert torch.equal(again.means, target.means)
+
+
+def test_points_are_spread_by_area():
+    """Half of them on the larger of two triangles of areas 3 and 1 would be wrong."""
+    vertices = torch.tensor([[0.0, 0, 0], [3.0, 0, 0], [0.0, 2, 0], [0.0, 0, 9], [1.0, 0, 9], [0.0, 2, 9]])
+    points = spread(Mesh(vertices, torch.tensor([[0, 1, 2], [3, 4, 5]])), 4000)
+    low = points[points[:, 2] == 0]
+    assert len(low) == 3000
+    assert (points[:, :2] >= 0).all() and (low[:, 0] / 3 + low[:, 1] / 2).max() <= 1 + 1e-6
+    torch.testing.assert_close(low.mean(0), torch.tensor([1.0, 2 / 3, 0]), atol=0.05, rtol=0)
+
+
+def test_gaussians_are_copied_whatever_their_number():
+    source, target = cloud(count=30), cloud(count=7, degree=2)
+    with torch.no_grad():
+        source.rest.normal_()
+    begin(target, source)
+    assert torch.equal(target.means, source.means)
+    assert torch.equal(target.rest[:, :3], source.rest) and target.rest[:, 3:].eq(0).all()
+
+
 @pytest.mark.parametrize(
     ("target", "source"),
     [
+        (lambda: cloud(degree=0), cloud),
+        (tets, cloud),
         (lambda: tets(num_features=4), field),
         (lambda: field(width=24), field),
         (lambda: field(sphere_radius=0.3), field),

@@ -60,6 +60,13 @@ def test_spacing_of_a_square():
         spacing(square[:1])
 
 
+def test_spacing_of_many_is_that_of_all_with_all():
+    torch.manual_seed(1)
+    points = torch.cat([torch.rand(1500, 3), 0.05 * torch.rand(700, 3), torch.tensor([[5.0, 5.0, 5.0]])])
+    nearest = torch.cdist(points.double(), points.double()).topk(4, largest=False).values[:, 1:]
+    torch.testing.assert_close(spacing(points), nearest.square().mean(-1).sqrt().float())
+
+
 def test_spacing_in_a_ball():
     torch.manual_seed(0)
     points = (

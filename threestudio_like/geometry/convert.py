@@ -1,6 +1,7 @@
 """Stages hand over: one geometry takes the surface and the features of another.
 
 What it keeps: the silhouette from every side (intersection over union above 0.97, tested), and the features.
+Gaussians on another geometry's surface are as faint and round as all are at first: they are to be trained.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from threestudio_like.geometry.base import Geometry
+from threestudio_like.geometry.gaussians import Gaussians
 from threestudio_like.geometry.sdf import SDF
 from threestudio_like.geometry.tetgrid import TetGrid
+from threestudio_like.records import Mesh
+
+SURFACE = 64  # cells a side of a surface that Gaussians are put on
 
 
 def begin(target: Geometry, source: Geometry) -> None:
@@ -72,6 +77,35 @@ def tetgrid_to_tetgrid(target: TetGrid, source: TetGrid) -> None:
     features_to_features(target, source, source.cleaned().vertices)
 
 
+def gaussians_to_gaussians(target: Gaussians, source: Gaussians) -> None:
+    """A copy, however many there are; a lower degree is filled up."""
+    if target.degree < source.degree:
+        raise ValueError(f"cannot convert Gaussians of degree {source.degree} to degree {target.degree}")
+    missing = target.rest.shape[1] - source.rest.shape[1]
+    state = source.state_dict()
+    target.load_state_dict({**state, "rest": F.pad(state["rest"], (0, 0, 0, missing))})
+
+
+def surface_to_gaussians(target: Gaussians, source: Geometry) -> None:
+    """Round ones all over the surface, as many as the target has."""
+    points = spread(source.surface(SURFACE), target.count)
+    target.place(points, source.features(points))
+
+
+def spread(mesh: Mesh, count: int) -> Float[Tensor, "N 3"]:
+    """Points on a mesh, evenly by area; deterministic."""
+    generator = torch.Generator().manual_seed(0)
+    corners = mesh.vertices[mesh.faces].cpu()
+    areas = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=-1)
+    up_to = torch.cumsum(areas.double(), 0)
+    steps = (torch.arange(count) + 0.5) / count * up_to[-1]
+    face = torch.searchsorted(up_to, steps).clamp_max(len(areas) - 1)
+    u, v = torch.rand(2, count, 1, generator=generator)
+    u, v = torch.where(u + v > 1, 1 - u, u), torch.where(u + v > 1, 1 - v, v)
+    a, b, c = corners[face].unbind(1)
+    return (a + u * (b - a) + v * (c - a)).to(mesh.vertices)
+
+
 def features_to_features(target: SDF | TetGrid, source: SDF | TetGrid, surface: Float[Tensor, "V 3"]) -> None:
     """Copy where both are built alike; where the copy does not say the same, fit near the surface."""
     same = copied(target.encoding, source.encoding) and copied(target.feature, source.feature)
@@ -110,4 +144,6 @@ CONVERSIONS: dict[tuple[type, type], Callable] = {
     (SDF, SDF): sdf_to_sdf,
     (TetGrid, SDF): sdf_to_tetgrid,
     (TetGrid, TetGrid): tetgrid_to_tetgrid,
+    (Gaussians, Gaussians): gaussians_to_gaussians,
+    (Gaussians, Geometry): surface_to_gaussians,
 }

@@ -60,16 +60,28 @@ def _halves(points: Float[Tensor, "P 3"], place: Int[Tensor, " P"]) -> tuple[Int
 
 
 def spacing(points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
-    """Root of the mean squared distance to the three nearest others (Kerbl et al. 2023, section 5.1).
-
-    Compares all with all.
-    """
-    count = min(3, len(points) - 1)
-    if count < 1:
+    """Root of the mean squared distance to the three nearest others (Kerbl et al. 2023, section 5.1)."""
+    if len(points) < 2:
         raise ValueError("spacing: a single point has no neighbours")
-    rows = max(1, 2**24 // len(points))
-    nearest = [torch.cdist(part, points).topk(count + 1, largest=False).values for part in points.split(rows)]
-    return torch.cat(nearest)[:, 1:].square().mean(-1).sqrt()
+    found = torch.empty_like(points[:, 0])
+    todo = [torch.arange(len(points), device=points.device)]
+    while todo:
+        place = todo.pop()
+        own = points[place]
+        if len(place) > LEAF:
+            todo += _halves(own, place)
+            continue
+        reach = _nearest(own, own).amax()  # the neighbours may be elsewhere, but no further
+        around = ((points >= own.amin(0) - reach) & (points <= own.amax(0) + reach)).all(-1)
+        found[place] = _nearest(own, points[around]).square().mean(-1).sqrt()
+    return found
+
+
+def _nearest(points: Float[Tensor, "N 3"], others: Float[Tensor, "M 3"]) -> Float[Tensor, "N K"]:
+    """Distances to the three (or, of few, all) nearest, without the point itself, which is among them."""
+    exact = "donot_use_mm_for_euclid_dist"
+    distances = torch.cdist(points, others, compute_mode=exact)
+    return distances.topk(min(4, len(others)), largest=False).values[:, 1:]
 
 
 def ball_spacing(count: int, radius: float) -> float:

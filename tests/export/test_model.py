@@ -7,13 +7,17 @@ from torch import nn
 
 from threestudio_like.export.mesh import read_glb
 from threestudio_like.export.model import Model
+from threestudio_like.geometry.base import Geometry
 from threestudio_like.ops.camera import orbit
 from threestudio_like.records import Mesh, View
 from threestudio_like.scene import Scene
 
 
-class Ball(nn.Module):
+class Ball(Geometry):
     """Radius 1/2; features are the point."""
+
+    def __init__(self):
+        super().__init__(radius=1.0, num_features=3)
 
     def surface(self, resolution):
         ball = trimesh.creation.icosphere(subdivisions=resolution, radius=0.5)
@@ -21,6 +25,9 @@ class Ball(nn.Module):
 
     def features(self, points):
         return points + 0.5
+
+    def files(self):
+        return {"ball.txt": b"round"}
 
 
 class Nothing(Ball):
@@ -60,7 +67,7 @@ def scene(geometry: nn.Module) -> Scene:
 
 def test_everything_is_there_and_the_file_shows_the_scene(tmp_path):
     files = model()(scene(Ball()), reference(), tmp_path / "export")
-    assert set(files) == {"glb", "obj", "ply", "preview", "front", "turntable"}
+    assert set(files) == {"glb", "obj", "ply", "preview", "front", "turntable", "ball"}
     made = {path.name for path in (tmp_path / "export").iterdir()}
     assert made == {
         "model.glb",
@@ -71,7 +78,9 @@ def test_everything_is_there_and_the_file_shows_the_scene(tmp_path):
         "preview.png",
         "front.png",
         "turntable.mp4",
+        "ball.txt",
     }
+    assert (tmp_path / "export" / "ball.txt").read_bytes() == b"round"
     mesh = read_glb(tmp_path / "export" / "model.glb")
     assert mesh.vertices.norm(dim=-1).min() == pytest.approx(0.5, abs=1e-5)
     assert mesh.texture.shape == (128, 128, 3)

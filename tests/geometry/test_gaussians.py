@@ -105,6 +105,7 @@ def test_no_surface():
 def test_a_file_has_what_viewers_read_and_comes_back():
     geometry, other = varied(), gaussians(count=3)
     content = geometry.to_ply()
+    assert geometry.files() == {"gaussians.ply": content}
     columns = unpacked(content)
     names = ["x", "y", "z", "nx", "ny", "nz", *[f"f_dc_{i}" for i in range(3)]]
     names += [*[f"f_rest_{i}" for i in range(24)], "opacity", "scale_0", "scale_1", "scale_2"]

@@ -10,6 +10,7 @@ from threestudio_like.export.bake import baked
 from threestudio_like.export.mesh import write_glb, write_obj, write_ply
 from threestudio_like.export.turntable import write_comparison, write_preview, write_turntable
 from threestudio_like.export.unwrap import unwrapped
+from threestudio_like.files import write
 from threestudio_like.records import Mesh, View
 from threestudio_like.scene import Scene
 
@@ -55,6 +56,9 @@ class Model:
         files = {name: folder / f"model.{name}" for name in self.formats}
         for name, path in files.items():
             WRITERS[name](path, mesh)
+        for name, content in scene.geometry.files().items():  # type: ignore[operator]
+            files[Path(name).stem] = folder / name
+            write(folder / name, content)
         files |= {name: folder / f"{name}.png" for name in ("preview", "front")}
         files["turntable"] = folder / "turntable.mp4"
         write_preview(files["preview"], mesh, reference, views=self.views, side=self.side)

@@ -24,6 +24,10 @@ class Geometry(nn.Module):
         """The surface as a closed mesh, outward faces, detached; `resolution` cells a side if sampled."""
         raise NotImplementedError
 
+    def files(self) -> dict[str, bytes]:
+        """What it is saved as besides a mesh: names of files, and what is in them."""
+        return {}
+
 
 class Implicit(Geometry):
     """A surface that is the zero set of a field: what volume renderers take."""

@@ -130,6 +130,10 @@ class Gaussians(Cloud):
             raise ValueError(f"the Gaussians have no surface: their sum is nowhere the level {self.level}")
         return Mesh(*large_components(vertices, faces, self.min_component))
 
+    def files(self) -> dict[str, bytes]:
+        """The Gaussians themselves."""
+        return {"gaussians.ply": self.to_ply()}
+
     def to_ply(self) -> bytes:
         """A file that viewers read (ply.py); the axes are the house's."""
         if self.num_features != 3:

@@ -20,7 +20,15 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 NAMES = sorted(str(file.relative_to(CONFIGS).with_suffix("")) for file in CONFIGS.rglob("*.yaml"))
 EXPERIMENTS = [name.removeprefix("experiment/") for name in NAMES if name.startswith("experiment/")]
 PARTS = [name for name in NAMES if not name.startswith(("experiment/", "config", "stage/"))]
-ROOT = {"image": None, "object": None, "dataset": None, "prompt": "a cup", "seed": 0, "outputs": "outputs"}
+ROOT = {
+    "image": None,
+    "object": None,
+    "dataset": None,
+    "prompt": "a cup",
+    "seed": 0,
+    "elevation": 0.0,
+    "outputs": "outputs",
+}
 
 
 @pytest.fixture(autouse=True)

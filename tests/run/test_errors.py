@@ -21,6 +21,11 @@ def test_our_value_errors_are_the_users() -> None:
         raise ValueError("bad")
 
 
+def test_a_line_may_name_its_own_key() -> None:
+    with pytest.raises(UserError, match="^image: bad"), mistakes("stages.coarse", own=("image: ",)):
+        raise ValueError("image: bad")
+
+
 def test_others_are_bugs() -> None:
     with pytest.raises(ValueError, match="probability") as caught, mistakes("stages.coarse"):
         torch.nn.Dropout(2.0)

@@ -51,8 +51,9 @@ def test_claimed_where_nothing_can_be(tmp_path: Path) -> None:
             claimed(parent, "name")
 
 
-def test_damaged_manifest(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text('{"plan": [')
+@pytest.mark.parametrize("text", ['{"plan": [', "", "{}", "[]", "3", "null"])
+def test_damaged_manifest(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
     with pytest.raises(UserError, match="run.json cannot be read"):
         RunFolder(tmp_path, writes=True)
 
@@ -68,7 +69,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 def test_manifest(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, writes=True)
-    folder.record(state="running")
+    folder.record(state="running", plan=["coarse"], overrides=[])
     folder.record_part("stages", "coarse", state="running")
     folder.record_part("stages", "coarse", seconds=3.0)
     RunFolder(tmp_path, writes=False).record(state="never written")

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from threestudio_like.run.errors import UserError
-from threestudio_like.run.inputs import found, given, with_input
+from threestudio_like.run.inputs import found, given, source, with_input
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,36 @@ def test_an_object_may_be_a_name_and_a_dataset_a_folder(tmp_path: Path) -> None:
     assert with_input(OmegaConf.create(tree), ["dataset=x"]).dataset == str(tmp_path)
     with pytest.raises(UserError, match=r"object: shapes: no 'torsu'; did you mean 'torus'\?"):
         with_input(OmegaConf.create(tree | {"object": "shapes/torsu"}), ["object=x"])
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "line"),
+    [
+        ("image", "folder", "image: 'folder' is a folder; expected a picture's file, such as PNG or JPEG"),
+        ("object", "folder", "object: 'folder' is a folder; expected a mesh's file, such as GLB or OBJ"),
+        ("dataset", "cup.jpg", "dataset: 'cup.jpg' is a file; expected a folder of posed pictures"),
+        ("dataset", "foldr", "dataset: no such folder 'foldr'; did you mean 'folder'?"),
+        ("image", "/dev/null", "image: '/dev/null' is a device; expected a picture's file"),
+        ("image", "x" * 5000, f"image: cannot read '{'x' * 5000}' (File name too long)"),
+        ("image", "~nobody-has-this-name/cup.jpg", "image: "),
+        ("object", "furniture/" + "x" * 5000, "object: "),
+    ],
+)
+def test_what_is_no_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, name: str, line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cup.jpg").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError) as caught:
+        source(key, name)
+    assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
+
+
+def test_elevation_is_of_a_picture(tmp_path: Path) -> None:
+    (tmp_path / "cup.png").touch()
+    tree = {"image": str(tmp_path / "cup.png"), "object": None, "dataset": None, "prompt": ""}
+    config = OmegaConf.create(tree | {"elevation": 40})
+    assert with_input(config, ["elevation=40"]).elevation == 40
+    with pytest.raises(UserError, match="elevation: says where image= is seen from, and there is none"):
+        with_input(config, ["elevation=40", "object=shapes/torus"])

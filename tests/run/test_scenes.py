@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from threestudio_like.run.errors import UserError
 from threestudio_like.run.scenes import load, save, saved
 from threestudio_like.scene import Scene
 
@@ -29,4 +30,14 @@ def test_every_name_must_match(tmp_path) -> None:
     scene = Scene(geometry=nn.Linear(3, 2, bias=False), material=nn.BatchNorm1d(2), background=nn.Identity())
     save(scene, PARTS, tmp_path)
     with pytest.raises(RuntimeError, match="geometry.bias"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["scene.yaml", "scene.safetensors"])
+def test_damaged_files(tmp_path, name) -> None:
+    save(
+        Scene(geometry=nn.Linear(3, 2), material=nn.BatchNorm1d(2), background=nn.Identity()), PARTS, tmp_path
+    )
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:50] + b"[")
+    with pytest.raises(UserError, match=f"resume: .*{name} cannot be read"):
         load(tmp_path)

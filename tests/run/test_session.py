@@ -7,6 +7,8 @@ from textwrap import dedent
 import pytest
 from PIL import Image
 
+from threestudio_like.run import session, stages
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
@@ -30,16 +32,53 @@ CONFIGS = Path(__file__).parents[2] / "configs"
         ("foo bar", "cannot read 'foo bar'; write key=value"),
         ("image=nothing.png", "image: no such file 'nothing.png'"),
         (f"image={__file__}", "is not a picture"),
+        ("image=", "image: expected a picture's file, such as PNG or JPEG, got ''"),
+        ("object= ", "object: expected a mesh's file, such as GLB or OBJ, got ' '"),
+        ("name=", "name: expected a name, got ''"),
+        ("outputs=", "outputs: expected a folder, got ''"),
+        ("outputs=null", "outputs: expected a folder, got None"),
+        ("resume=", "resume: expected the folder of a run, got ''"),
+        (f"resume={__file__}", "test_session.py is a file; expected the folder of a run"),
         ("resume=nowhere", "resume: no run in nowhere"),
         (f"resume={CONFIGS}", f"resume: no run in {CONFIGS}"),  # a config.yaml, and no run.json
         ("seed=-1", "seed: expected a whole number from 0"),
+        ("seed=", "seed: expected a whole number from 0"),
         ("plan=[]", "plan: names no stage; choose one of: first, second"),
+        ("plan=first", "plan: expected a list, got 'first'; write plan=[first]"),
+        ("plan=", "plan: expected a list, got ''; write plan=[first,second]"),
+        ("stages=null", "stages: nothing to run"),
+        ("experiment=null", "stages: nothing to run"),
+        ("experiment=", "experiment: no option ''; choose one of: "),
+        ("elevation=91", "elevation: expected degrees from -90 to 90, got 91"),
+        ("elevation=nan", "elevation: expected degrees from -90 to 90, got nan"),
+        ("elevation=high", "elevation: expected degrees from -90 to 90, got 'high'"),
+        ("elevation=40", "elevation: says where image= is seen from, and there is none"),
+        ("--foo", "--foo: no such flag"),
+        ("--resolve", "The --resolve flag can only be used in conjunction with --cfg or --help"),
     ],
 )
 def test_mistakes(refused, tmp_path: Path, overrides: str, line: str) -> None:
     assert line in refused(overrides)
     left = list((tmp_path / "outputs").glob("*/*/run.json"))
     assert len(left) == ("stages.second.system" in overrides)  # there the first stage has worked
+
+
+@pytest.mark.parametrize(
+    "overrides", ["image=nothing.png", f"image={__file__}", "ops.backend=nuba", "plan=[x]"]
+)
+def test_no_folder_before_the_input_is_read(refused, monkeypatch: pytest.MonkeyPatch, overrides: str) -> None:
+    monkeypatch.setattr(session, "claimed", lambda *_: pytest.fail("a folder is made"))
+    monkeypatch.setattr(stages, "check_parts", lambda *_: pytest.fail("systems are imported"))
+    assert refused(overrides)
+
+
+def test_first_input_is_read_once(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tiny
+
+    read: list[str] = []
+    monkeypatch.setattr(tiny.Data, "prepare", lambda self: read.append(self.image))
+    run(*(f"stages.{name}.trainer.max_steps=1" for name in ("first", "second")), f"image={__file__}")
+    assert read == [__file__] * 2  # by each stage
 
 
 def test_typo_in_yaml(refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,17 +143,59 @@ def test_picture_leaves_configured_prompt_behind(run, tmp_path: Path) -> None:
     assert "prompt: ''" in config and f"image: {picture}" in config
 
 
-def test_sweep_goes_on_after_a_mistake(run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("overrides", "lines"),
+    [
+        (["stages.first.system.rate=3,0.1"], ["stages.first: rate: 3 is too large"]),
+        (
+            ["seed=-1,0,x"],
+            ["seed: expected a whole number from 0 to 4294967295, got " + s for s in ("-1", "'x'")],
+        ),
+        (
+            ["image=missing.png,{picture}", "prompt=a configured prompt"],
+            ["image: no such file 'missing.png'"],
+        ),
+        (["plan=[],[first]"], ["plan: names no stage; choose one of: first, second"]),
+    ],
+)
+def test_sweep_goes_on_after_a_mistake(
+    run, tmp_path: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], lines: list[str]
+) -> None:
+    Image.new("RGB", (2, 2)).save(tmp_path / "cup.ppm")
+    words = [word.format(picture=tmp_path / "cup.ppm") for word in overrides]
+    plan = [] if "plan" in overrides[0] else ["plan=[first]"]
     with pytest.raises(SystemExit) as stopped:
-        run(
-            "hydra.mode=MULTIRUN",
-            "plan=[first]",
-            "stages.first.trainer.max_steps=1",
-            "stages.first.system.rate=3,0.1",
-        )
+        run("-m", *plan, "stages.first.trainer.max_steps=1", *words)
     assert stopped.value.code == 2
-    assert "error: stages.first: rate: 3 is too large" in capsys.readouterr().err
+    assert capsys.readouterr().err.splitlines() == [f"error: {line}" for line in lines]
     assert [p.name for p in (tmp_path / "outputs/tiny").iterdir()] == ["a-configured-prompt"]
+
+
+DAMAGES = [
+    ("config.yaml", b"seed: [0", "config.yaml cannot be read"),
+    ("config.yaml", b"a: \xff", "config.yaml cannot be read"),
+    ("config.yaml", b"", "seed: expected a whole number"),
+    ("config.yaml", b"seed: 0\n", "stages: nothing to run"),
+    ("config.yaml", b"- 1\n", "config.yaml is not the configuration of a run"),
+    ("run.json", b'{"plan": [', "run.json cannot be read"),
+    ("run.json", b"{}", "run.json cannot be read (it is not the record of a run)"),
+    ("first/scene.safetensors", b"3", "scene.safetensors cannot be read"),
+    ("first/scene.yaml", b"a: [", "scene.yaml cannot be read"),
+    ("second/checkpoints/last.ckpt", b"3", "last.ckpt: not a whole checkpoint"),
+]
+
+
+def test_damaged_runs(run, refused) -> None:
+    short = [f"stages.{name}.trainer.max_steps=1" for name in ("first", "second")]
+    folder = run("plan=[first]", *short) / "tiny/a-configured-prompt"
+    (folder / "second/checkpoints").mkdir(parents=True)
+    for name, content, line in DAMAGES:
+        file = folder / name
+        before = file.read_bytes() if file.exists() else b""
+        file.write_bytes(content)
+        assert line in refused(f"resume={folder}", "plan=[first,second]")
+        assert file.read_bytes() == content
+        file.write_bytes(before)
 
 
 def test_bug_keeps_its_traceback(run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from difflib import get_close_matches
 from functools import partial
@@ -20,7 +21,7 @@ SEED = 0  # of the numbered shapes
 
 def is_name(text: str) -> bool:
     """Whether it is meant as a name rather than as a file."""
-    return text.startswith(("furniture/", "shapes/")) and not Path(text).exists()
+    return text.startswith(("furniture/", "shapes/")) and not os.path.exists(text)
 
 
 def read(text: str) -> Mesh:

@@ -157,11 +157,14 @@ def saved(folder: Path, overrides: list[str]) -> dict[str, Any]:
         if name not in KEPT_OPEN:
             free = ", ".join(KEPT_OPEN)
             raise UserError(f"{name}: a resumed run keeps its settings ({free} may change); start a new one")
+    return plain(file)
+
+
+def plain(file: Path) -> dict[str, Any]:
+    """A YAML file that a run wrote, as plain values."""
     try:
         tree = OmegaConf.to_container(OmegaConf.load(file))
-    except (
-        Exception
-    ) as error:  # a damaged file ends PyYAML in errors of its own, and in built-in ones of any kind
+    except Exception as error:  # damaged bytes: PyYAML's own errors, which have no door here, and others
         raise UserError(f"resume: {file} cannot be read ({one_line(error)})") from error
     if not isinstance(tree, dict):
         raise UserError(f"resume: {file} is not the configuration of a run")

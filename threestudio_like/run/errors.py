@@ -45,8 +45,11 @@ def raised_here(error: BaseException) -> bool:
 
 
 @contextmanager
-def mistakes(key: str) -> Iterator[None]:
-    """A ValueError that our own code raises in here is the user's mistake: one line, after the key."""
+def mistakes(key: str, own: tuple[str, ...] = ()) -> Iterator[None]:
+    """A ValueError that our own code raises in here is the user's mistake: one line, after the key.
+
+    Lines that begin with one of `own` name their key themselves.
+    """
     try:
         yield
     except UserError:
@@ -54,4 +57,5 @@ def mistakes(key: str) -> Iterator[None]:
     except ValueError as error:
         if not raised_here(error):
             raise
-        raise UserError(": ".join(filter(None, (key, one_line(error))))) from error
+        text = one_line(error)
+        raise UserError(text if text.startswith(own) else f"{key}: {text}") from error

@@ -46,7 +46,9 @@ class RunFolder:
         file = path / "run.json"
         try:
             self.manifest: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-        except ValueError as error:
+            if file.exists() and not {"plan", "overrides"} <= set(self.manifest):
+                raise ValueError("it is not the record of a run")
+        except (ValueError, TypeError) as error:  # TypeError: JSON, but not a mapping
             self.close()
             raise UserError(f"resume: {file} cannot be read ({error})") from error
 

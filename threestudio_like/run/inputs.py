@@ -23,7 +23,7 @@ def given(key: str, overrides: list[str]) -> bool:
 
 
 def check_words(config: DictConfig) -> None:
-    """A path or name is a text that says something, or null; the prompt may be empty."""
+    """Paths and names are texts that say something, or null; the prompt may be empty; elevation: degrees."""
     for key, expected in PATHS.items():
         value = config[key]
         if value is None and key != "outputs":
@@ -32,6 +32,9 @@ def check_words(config: DictConfig) -> None:
             raise UserError(f"{key}: expected {expected}, got {value!r}")
     if not isinstance(config.prompt, str):
         raise UserError(f"prompt: expected a text, got {config.prompt!r}")
+    degrees = config.elevation
+    if type(degrees) not in (int, float) or not -90 <= degrees <= 90:
+        raise UserError(f"elevation: expected degrees from -90 to 90, got {degrees!r}")
 
 
 def with_input(config: DictConfig, overrides: list[str]) -> DictConfig:
@@ -43,6 +46,8 @@ def with_input(config: DictConfig, overrides: list[str]) -> DictConfig:
     for key in SOURCES:
         if config[key] is not None:
             config[key] = source(key, config[key])
+    if config.image is None and given("elevation", overrides):
+        raise UserError("elevation: says where image= is seen from, and there is none")
     return config
 
 

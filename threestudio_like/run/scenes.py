@@ -8,9 +8,11 @@ from typing import Any
 
 import safetensors.torch
 from omegaconf import OmegaConf
+from safetensors import SafetensorError
 
 from threestudio_like.files import write
-from threestudio_like.run.composition import build
+from threestudio_like.run.composition import build, plain
+from threestudio_like.run.errors import UserError
 from threestudio_like.scene import Scene
 
 WEIGHTS, PARTS = "scene.safetensors", "scene.yaml"
@@ -25,10 +27,12 @@ def save(scene: Scene, parts: Mapping[str, Any], folder: Path) -> None:
 
 def load(folder: Path) -> Scene:
     """The same scene, built from its parts and filled with its numbers; every name must match."""
-    parts = OmegaConf.to_container(OmegaConf.load(folder / PARTS))
-    assert isinstance(parts, dict)
-    scene = build({str(name): part for name, part in parts.items()}, f"{folder}/{PARTS}")
-    scene.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS), strict=True)
+    scene = build(plain(folder / PARTS), f"{folder}/{PARTS}")
+    try:
+        numbers = safetensors.torch.load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise UserError(f"resume: {folder / WEIGHTS} cannot be read ({error})") from error
+    scene.load_state_dict(numbers, strict=True)
     return scene
 
 

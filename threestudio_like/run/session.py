@@ -33,8 +33,7 @@ HOME = "THREESTUDIO_LIKE_RUN"  # tells the processes that Lightning starts which
 def start(tree: Mapping[str, Any], *, resume: str | None, experiment: str, overrides: list[str]) -> None:
     """Go on with `resume`, or begin a new run, for which there is no folder until its input is read."""
     choose_ops(tree)
-    if not resume:
-        stages.check_input(tree)
+    first = None if resume else stages.first_input(tree)
     stages.check_parts(tree)
     path = Path(resume).expanduser() if resume else None
     ran = RunFolder(path, writes=first_process()) if path else begin(tree, experiment, overrides)
@@ -42,7 +41,7 @@ def start(tree: Mapping[str, Any], *, resume: str | None, experiment: str, overr
         with journal(ran.path / "log.txt", shown=ran.writes), nullcontext() if resume else fresh(ran):
             if resume and (difference := drift(tree, ran.manifest["overrides"])):
                 log.warning("%s", difference)
-            execute(tree, ran)
+            execute(tree, ran, first)
     finally:
         ran.close()
 
@@ -76,13 +75,13 @@ def first_process() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
-def execute(tree: Mapping[str, Any], folder: RunFolder) -> None:
+def execute(tree: Mapping[str, Any], folder: RunFolder, first: Any) -> None:
     """Everything between the folder and its last file."""
     folder.record(state="running", error="", **circumstances())
     log.info("%s", folder.path)
     chosen = table("cuda" if torch.cuda.is_available() else "cpu")
     log.info("ops: %s", ", ".join(f"{op} by {backend}" for op, backend in chosen.items()))
-    stages.run(tree, folder)
+    stages.run(tree, folder, first)
     log.info("%s", folder.path)
 
 

@@ -18,6 +18,7 @@ from threestudio_like.run import checkpoints, finish, scenes
 from threestudio_like.run.composition import build
 from threestudio_like.run.errors import UserError, joined, mistakes
 from threestudio_like.run.folder import RunFolder, failing
+from threestudio_like.run.inputs import SOURCES
 from threestudio_like.run.plan import planned
 from threestudio_like.run.signatures import check, located
 
@@ -36,19 +37,21 @@ def check_parts(config: Mapping[str, Any]) -> None:
     check_devices({name: config["stages"][name]["trainer"] for name in planned(config)})
 
 
-def check_input(config: Mapping[str, Any]) -> None:
-    """Read what the first stage is shown: that needs little, building systems much."""
+def first_input(config: Mapping[str, Any]) -> Any:
+    """The data of the first stage: reading it needs little, checking and building systems much."""
     name = planned(config)[0]
-    data, key = config["stages"][name]["data"], f"stages.{name}.data"
-    check(data, key)
-    prepare(build(data, key))
+    key = f"stages.{name}.data"
+    check(config["stages"][name]["data"], key)
+    return prepared(config["stages"][name]["data"], key)
 
 
-def prepare(data: Any) -> None:
-    """A bad picture is known before anything heavy begins."""
+def prepared(node: Mapping[str, Any], key: str) -> Any:
+    """A stage's data, with its picture read: a bad one is known before anything heavy begins."""
+    data = build(node, key)
     if hasattr(data, "prepare"):
-        with mistakes(""):
+        with mistakes(key, own=tuple(f"{source}: " for source in SOURCES)):
             data.prepare()
+    return data
 
 
 def check_trainer(trainer: Mapping[str, Any], key: str) -> None:
@@ -80,9 +83,9 @@ def placed(trainer: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {**trainer, "default_root_dir": str(folder), "logger": loggers}
 
 
-def run(config: Mapping[str, Any], folder: RunFolder) -> None:
-    """Every stage of the plan that is not finished, then what follows them."""
-    plan = planned(config)
+def run(config: Mapping[str, Any], folder: RunFolder, first: Any) -> None:
+    """Every stage of the plan that is not finished, then what follows; `first`: `first_input`, if made."""
+    plan, stages = planned(config), config["stages"]
     changed = False
     for name in plan:
         if folder.part("stages", name).get("state") == "finished":
@@ -92,7 +95,9 @@ def run(config: Mapping[str, Any], folder: RunFolder) -> None:
         before = predecessor(name, plan, folder)
         folder.record_part("stages", name, state="running")
         with failing(folder, "stages", name), mistakes(f"stages.{name}"):
-            metrics = run_stage(config["stages"][name], name, folder, before=before, seed=config["seed"])
+            data = prepared(stages[name]["data"], f"stages.{name}.data") if first is None else first
+            first = None
+            metrics = run_stage(stages[name], name, folder, data=data, before=before, seed=config["seed"])
         folder.record_part("stages", name, state="finished", **metrics)
         log.info("%s: finished in %.0f s", name, metrics["seconds"])
         gc.collect()
@@ -109,13 +114,11 @@ def predecessor(name: str, plan: list[str], folder: RunFolder) -> Path | None:
 
 
 def run_stage(
-    stage: Mapping[str, Any], name: str, folder: RunFolder, *, before: Path | None, seed: int
+    stage: Mapping[str, Any], name: str, folder: RunFolder, *, data: Any, before: Path | None, seed: int
 ) -> dict[str, float]:
     """Build, begin from the scene before, fit (from the last checkpoint if there is one), leave the scene."""
     key, path = f"stages.{name}", folder.path / name
     previous = scenes.load(before) if before else None
-    data = build(stage["data"], f"{key}.data")
-    prepare(data)
     trainer = trainer_of(stage["trainer"], f"{key}.trainer", path)
     seed_everything(seed, workers=True, verbose=False)
     system = build(stage["system"], f"{key}.system")

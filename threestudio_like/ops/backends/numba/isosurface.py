@@ -50,12 +50,17 @@ def _cut(task, step, ends, positions, sdf, out):
 
 
 @kernel
-def _connect(task, step, tet_edges, triangles, number, first_face, out):
-    """One or two triangles in each crossed tetrahedron."""
-    for row in range(task, len(tet_edges), step):
-        for corner in range(3 * (first_face[row + 1] - first_face[row])):
-            edge = tet_edges[row, triangles[row, corner]]
-            out[first_face[row] + corner // 3, corner % 3] = number[edge]
+def _connect(task, step, active, tets, tet_edges, inside, triangles, number, out, num_faces):
+    """One or two triangles in each crossed tetrahedron; one task, as each begins where the last one ended."""
+    face = 0
+    for tet in active:
+        case = 0
+        for i in range(4):
+            case |= np.int64(inside[tets[tet, i]]) << i
+        for corner in range(3 if triangles[case, 3] < 0 else 6):
+            out[face + corner // 3, corner % 3] = number[tet_edges[tet, triangles[case, corner]]]
+        face += 1 if triangles[case, 3] < 0 else 2
+    num_faces[0] = face
 
 
 @kernel
@@ -87,16 +92,14 @@ def _crossed(cells: np.ndarray, inside: np.ndarray) -> np.ndarray:
 
 def _faces(lattice: op.Lattice, inside: np.ndarray, crossed: np.ndarray) -> Tensor:
     """Triangles between the points of the crossed edges, numbered as those are."""
-    tets, edges, tet_edges = lattice.tets.numpy(), lattice.edges, lattice.tet_edges.numpy()
+    tets, tet_edges = lattice.tets.numpy(), lattice.tet_edges.numpy()
     active = _crossed(tets, inside)
-    case = inside[tets[active]] @ np.array([1, 2, 4, 8], np.uint8)
-    triangles = op.case_triangles().numpy()[case]
-    first_face = np.concatenate([[0], np.cumsum(1 + (triangles[:, 3] >= 0))])
-    number = np.empty(len(edges), np.int32)
+    number = np.empty(len(lattice.edges), np.int32)
     number[crossed] = np.arange(len(crossed), dtype=np.int32)
-    faces = torch.empty(first_face[-1], 3, dtype=torch.int64)
-    run(_connect, 1, tet_edges[active], triangles, number, first_face, faces.numpy())
-    return faces
+    faces, num_faces = torch.empty(2 * len(active), 3, dtype=torch.int64), np.empty(1, np.int64)
+    triangles = op.case_triangles().numpy()
+    run(_connect, 1, active, tets, tet_edges, inside, triangles, number, faces.numpy(), num_faces)
+    return faces[: num_faces[0]]
 
 
 class _MarchingTets(torch.autograd.Function):

@@ -113,6 +113,7 @@ class Mesh(NamedTuple):
     uv: Float[Tensor, "T 2"] | None = None  # u to the right, v up: (0, 0) is the bottom left corner
     uv_faces: Int[Tensor, "F 3"] | None = None
     texture: Float[Tensor, "H W 3"] | None = None
+    normal_map: Float[Tensor, "h w 3"] | None = None  # in tangent space (ops/tangents.py)
 
 
 class Render(NamedTuple):

@@ -2,11 +2,15 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 import trimesh
 from torch import nn
 
-from threestudio_like.export.bake import baked
+from threestudio_like.export.bake import baked, field_normals
+from threestudio_like.export.draw import draw
 from threestudio_like.export.unwrap import unwrapped
+from threestudio_like.geometry.base import Implicit, Volume
+from threestudio_like.ops.camera import orbit, rays
 from threestudio_like.ops.texture import sample
 from threestudio_like.records import Mesh
 from threestudio_like.scene import Scene
@@ -44,7 +48,7 @@ def flat() -> Mesh:
 
 def test_texture_shows_the_scene_at_every_point_of_the_surface(flat):
     scene = Scene(geometry=Position(), material=Sum(), background=nn.Identity())
-    model = baked(scene, flat, size=512, padding=3)
+    model = baked(scene, flat, size=512, padding=3, normal_map=False)
     weights = torch.rand(len(flat.faces), 3, 1, generator=torch.Generator().manual_seed(1))
     weights = weights / weights.sum(1, keepdim=True)
     points = (flat.vertices[flat.faces] * weights).sum(1)
@@ -57,6 +61,70 @@ def test_texture_shows_the_scene_at_every_point_of_the_surface(flat):
 
 def test_the_texture_has_no_holes(flat):
     scene = Scene(geometry=Position(), material=Sum(), background=nn.Identity())
-    model = baked(scene, flat, size=64, padding=1)
+    model = baked(scene, flat, size=64, padding=1, normal_map=False)
     assert model.texture.shape == (64, 64, 3)
     assert (model.texture > 0.1).all()  # colours of this ball are .2 and more; an unfilled texel is 0
+
+
+class Bumps(Implicit):
+    """A ball with bumps that are finer than the faces of its mesh."""
+
+    def __init__(self):
+        super().__init__(radius=1.0, num_features=3)
+
+    def features(self, points):
+        return points
+
+    def sdf(self, points):
+        height = 0.02 * (20 * points).sin().prod(-1, keepdim=True)
+        return points.norm(dim=-1, keepdim=True) - 0.6 - height
+
+    def gradient(self, points):
+        with torch.enable_grad():
+            points = points.requires_grad_()
+            return torch.autograd.grad(self.sdf(points).sum(), points)[0]
+
+
+def ball() -> Mesh:
+    sphere = trimesh.creation.icosphere(subdivisions=3, radius=0.6)
+    return Mesh(torch.tensor(sphere.vertices, dtype=torch.float32), torch.tensor(sphere.faces))
+
+
+def test_a_normal_map_shows_what_is_finer_than_the_faces():
+    geometry = Bumps()
+    scene = Scene(geometry=geometry, material=Sum(), background=nn.Identity())
+    flat = unwrapped(ball(), size=512, padding=3, smoothing=20)
+    model = baked(scene, flat, size=512, padding=3, normal_map=True)
+    one = torch.ones(1)
+    camera = orbit(azimuth=one, elevation=0.3 * one, distance=2 * one, fov_y=0.6 * one, height=96, width=96)
+    errors = []
+    for mesh in (model._replace(normal_map=None), model):
+        view = draw(mesh, camera, 1)
+        place = camera.c2w[0, :3, 3] + rays(camera).directions * (
+            view.depth / (rays(camera).directions * -camera.c2w[0, :3, 2]).sum(-1, keepdim=True)
+        )
+        hit = view.alpha[..., 0] > 0
+        truth = F.normalize(geometry.gradient(place[hit]), dim=-1)
+        errors.append(torch.rad2deg(torch.acos((view.normal[hit] * truth).sum(-1).clamp(-1, 1))).mean())
+    assert errors[0] > 10 and errors[1] < 2
+
+
+def test_of_a_geometry_that_is_no_field_there_is_no_normal_map_and_the_log_says_so(flat, caplog):
+    scene = Scene(geometry=Position(), material=Sum(), background=nn.Identity())
+    model = baked(scene, flat, size=64, padding=1, normal_map=True)
+    assert model.normal_map is None and "nothing is finer" in caplog.text
+
+
+class Fog(Volume):
+    """Denser towards the middle."""
+
+    def __init__(self):
+        super().__init__(radius=1.0, num_features=3)
+
+    def evaluate(self, points, *, gradients):
+        return 1 - points.norm(dim=-1, keepdim=True), points, -points
+
+
+def test_normals_of_a_fog_point_out_of_it():
+    points = torch.rand(7, 3)
+    assert torch.equal(field_normals(Fog(), points), points)

@@ -5,7 +5,7 @@ import torch
 import trimesh
 from torch import nn
 
-from threestudio_like.export.mesh import read_glb
+from threestudio_like.export.mesh import read
 from threestudio_like.export.model import Model
 from threestudio_like.geometry.base import Geometry
 from threestudio_like.ops.camera import orbit
@@ -47,6 +47,7 @@ def model(**changes) -> Model:
         texture=128,
         padding=2,
         smoothing=5,
+        normal_map=False,
         frames=3,
         fps=3,
         side=32,
@@ -81,7 +82,7 @@ def test_everything_is_there_and_the_file_shows_the_scene(tmp_path):
         "ball.txt",
     }
     assert (tmp_path / "export" / "ball.txt").read_bytes() == b"round"
-    mesh = read_glb(tmp_path / "export" / "model.glb")
+    mesh = read(tmp_path / "export" / "model.glb")
     assert mesh.vertices.norm(dim=-1).min() == pytest.approx(0.5, abs=1e-5)
     assert mesh.texture.shape == (128, 128, 3)
 

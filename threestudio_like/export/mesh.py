@@ -1,4 +1,4 @@
-"""A mesh in a file, and back: GLB (texture inside), OBJ with MTL and PNG, PLY with colours at the vertices.
+"""A mesh in a file, and back: GLB (pictures inside), OBJ with MTL and PNG, PLY with colours at the vertices.
 
 Files are y-up with the front on +z: the file's (x, y, z) is (y, z, x) of the house. The change of axes is a
 rotation, so faces keep their winding. Only the base colour is known: the material is rough and not metallic.
@@ -6,6 +6,7 @@ rotation, so faces keep their winding. Only the base colour is known: the materi
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +22,13 @@ from trimesh.visual.material import PBRMaterial, SimpleMaterial
 
 from threestudio_like.files import write
 from threestudio_like.ops.mesh import vertex_normals
+from threestudio_like.ops.tangents import tangents
 from threestudio_like.ops.texture import sample
 from threestudio_like.records import Mesh
 
 TO_FILE = [1, 2, 0]
 TO_HOUSE = [2, 0, 1]
+TANGENT = "_TANGENT"
 
 
 class Split(NamedTuple):
@@ -38,22 +41,43 @@ class Split(NamedTuple):
 
 
 def write_glb(path: Path, mesh: Mesh) -> None:
-    """Binary glTF with the texture inside."""
+    """Binary glTF with the pictures inside; with tangents if there is a normal map."""
     material = PBRMaterial(
-        name=path.stem, baseColorTexture=_image(mesh), roughnessFactor=1.0, metallicFactor=0.0
+        name=path.stem,
+        baseColorTexture=_image(mesh.texture),
+        normalTexture=None if mesh.normal_map is None else _image(mesh.normal_map),
+        roughnessFactor=1.0,
+        metallicFactor=0.0,
     )
-    model = _model(split(mesh), material)
+    parts = split(mesh)
+    model = _model(parts, material)
+    if mesh.normal_map is not None:
+        model.vertex_attributes[TANGENT] = tangents(*parts)[:, [*TO_FILE, 3]].numpy()
     scene = trimesh.Scene()
     scene.add_geometry(model, geom_name=path.stem)
-    write(path, as_bytes(scene.export(file_type="glb", include_normals=True)))
+    write(path, as_bytes(scene.export(file_type="glb", include_normals=True, tree_postprocessor=_standard)))
+
+
+def _standard(tree: dict[str, Any]) -> None:
+    """The name that glTF has for tangents; trimesh writes them as an attribute of somebody's own."""
+    for each in tree["meshes"]:
+        for primitive in each["primitives"]:
+            attributes = primitive["attributes"]
+            if TANGENT in attributes:
+                attributes["TANGENT"] = attributes.pop(TANGENT)
 
 
 def write_obj(path: Path, mesh: Mesh) -> None:
-    """OBJ, with <stem>.mtl and <stem>.png beside it."""
-    model = _model(split(mesh), SimpleMaterial(image=_image(mesh), name=path.stem))
+    """OBJ, with <stem>.mtl and <stem>.png beside it, and <stem>-normal.png if there is a normal map."""
+    model = _model(split(mesh), SimpleMaterial(image=_image(mesh.texture), name=path.stem))
     text, others = export_obj(
         model, include_normals=True, return_texture=True, mtl_name=f"{path.stem}.mtl", header=None
     )
+    if mesh.normal_map is not None:
+        image, file = f"{path.stem}-normal.png", BytesIO()
+        _image(mesh.normal_map).save(file, "png")
+        others = {image: file.getvalue(), **others}
+        others[f"{path.stem}.mtl"] += f"\nnorm {image}".encode()
     for name, content in others.items():  # what the OBJ refers to comes first
         write(path.with_name(name), content)
     write(path, text)
@@ -61,35 +85,55 @@ def write_obj(path: Path, mesh: Mesh) -> None:
 
 def write_ply(path: Path, mesh: Mesh) -> None:
     """Binary PLY of the vertices as they are, not split at seams; their colours are read from the texture."""
-    colors = None
+    colors = mesh.rgb
     if mesh.texture is not None and mesh.uv is not None and mesh.uv_faces is not None:
-        rgb = torch.zeros_like(mesh.vertices)
-        rgb[mesh.faces.reshape(-1)] = sample(mesh.texture, mesh.uv)[mesh.uv_faces.reshape(-1)]
-        colors = to_bytes(rgb)
+        colors = torch.zeros_like(mesh.vertices)
+        colors[mesh.faces.reshape(-1)] = sample(mesh.texture, mesh.uv)[mesh.uv_faces.reshape(-1)]
     model = trimesh.Trimesh(
-        mesh.vertices[:, TO_FILE].numpy(), mesh.faces.numpy(), vertex_colors=colors, process=False
+        mesh.vertices[:, TO_FILE].numpy(),
+        mesh.faces.numpy(),
+        vertex_colors=None if colors is None else to_bytes(colors),
+        process=False,
     )
     write(path, as_bytes(model.export(file_type="ply")))
 
 
-def read_glb(path: Path) -> Mesh:
-    """What `write_glb` wrote, in the house's axes, where it stands; seams stay split."""
+def read(path: Path) -> Mesh:
+    """What was written, in the house's axes, where it stands; seams are sewn up again.
+
+    An OBJ's normal map is not read.
+    """
     model = trimesh.load_scene(path, process=False).to_mesh()
-    texture = np.asarray(model.visual.material.baseColorTexture.convert("RGB"), dtype=np.float32) / 255
-    vertices = torch.from_numpy(np.array(model.vertices, dtype=np.float32))[:, TO_HOUSE]
+    corners = torch.from_numpy(np.array(model.vertices, dtype=np.float32))[:, TO_HOUSE]
     faces = torch.from_numpy(np.array(model.faces, dtype=np.int64))
-    uv = torch.from_numpy(np.array(model.visual.uv, dtype=np.float32))
-    return Mesh(vertices, faces, uv=uv, uv_faces=faces, texture=torch.from_numpy(texture))
+    vertices, index = corners.unique(dim=0, return_inverse=True)
+    mesh = Mesh(vertices, index[faces])
+    if model.visual.kind != "texture":
+        rgb = torch.zeros_like(vertices)
+        rgb[index] = torch.from_numpy(np.array(model.visual.vertex_colors[:, :3], dtype=np.float32)) / 255
+        return mesh._replace(rgb=rgb)
+    material = model.visual.material
+    color, normal = (
+        (material.baseColorTexture, material.normalTexture)
+        if isinstance(material, PBRMaterial)
+        else (material.image, None)
+    )
+    return mesh._replace(
+        uv=torch.from_numpy(np.array(model.visual.uv, dtype=np.float32)),
+        uv_faces=faces,
+        texture=_values(color),
+        normal_map=None if normal is None else _values(normal),
+    )
 
 
 def split(mesh: Mesh) -> Split:
     """Every pair of (vertex, uv) that a corner uses becomes one vertex."""
     if mesh.uv is None or mesh.uv_faces is None:
         raise ValueError("export: the mesh has no texture coordinates; bake it first")
-    corners = torch.stack([mesh.faces.reshape(-1), mesh.uv_faces.reshape(-1)], dim=-1)
-    pairs, index = corners.unique(dim=0, return_inverse=True)
+    pairs, index = torch.unique(mesh.faces * len(mesh.uv) + mesh.uv_faces, return_inverse=True)
+    vertex, corner = pairs // len(mesh.uv), pairs % len(mesh.uv)
     normals = vertex_normals(mesh.vertices, mesh.faces)
-    return Split(mesh.vertices[pairs[:, 0]], normals[pairs[:, 0]], mesh.uv[pairs[:, 1]], index.reshape(-1, 3))
+    return Split(mesh.vertices[vertex], normals[vertex], mesh.uv[corner], index)
 
 
 def as_bytes(content: dict[Any, Any] | bytes | str) -> bytes:
@@ -103,10 +147,14 @@ def to_bytes(values: Float[Tensor, "*shape C"]) -> UInt8[np.ndarray, "*shape C"]
     return (values.clamp(0, 1) * 255).round().byte().numpy()
 
 
-def _image(mesh: Mesh) -> Image.Image:
-    if mesh.texture is None:
+def _image(values: Float[Tensor, "H W 3"] | None) -> Image.Image:
+    if values is None:
         raise ValueError("export: the mesh has no texture; bake it first")
-    return Image.fromarray(to_bytes(mesh.texture))
+    return Image.fromarray(to_bytes(values))
+
+
+def _values(image: Image.Image) -> Float[Tensor, "H W 3"]:
+    return torch.from_numpy(np.asarray(image.convert("RGB"), dtype=np.float32) / 255)
 
 
 def _model(parts: Split, material: PBRMaterial | SimpleMaterial) -> trimesh.Trimesh:

@@ -24,6 +24,7 @@ class Model:
     formats: any of glb, obj, ply; the first is the one that the run reports.
     resolution: cells a side, for surfaces that are sampled from a field.
     texture: texels a side. padding: texels around each piece of the atlas.
+    normal_map: whether to write one, where the geometry is a field.
     smoothing: how often normals are averaged before the surface is cut into pieces.
     frames, fps, side: of the turntable. views: on the preview's sheet.
     """
@@ -36,6 +37,7 @@ class Model:
         texture: int,
         padding: int,
         smoothing: int,
+        normal_map: bool,
         frames: int,
         fps: int,
         side: int,
@@ -48,6 +50,7 @@ class Model:
             raise ValueError(f"export.side: a video's side must be even, not {side}")
         self.formats, self.resolution = formats, resolution
         self.texture, self.padding, self.smoothing = texture, padding, smoothing
+        self.normal_map = normal_map
         self.frames, self.fps, self.side, self.views = frames, fps, side, views
 
     def __call__(self, scene: Scene, reference: View, folder: Path) -> dict[str, str]:
@@ -74,4 +77,4 @@ class Model:
         if len(surface.faces) == 0:
             raise ValueError("export: the scene has no surface; see the pictures of its last stage")
         flat = unwrapped(surface, size=self.texture, padding=self.padding, smoothing=self.smoothing)
-        return baked(scene, flat, size=self.texture, padding=self.padding)
+        return baked(scene, flat, size=self.texture, padding=self.padding, normal_map=self.normal_map)

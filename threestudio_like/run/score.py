@@ -14,7 +14,7 @@ from threestudio_like.data.draw import OVERSAMPLING
 from threestudio_like.data.draw import draw as draw_lit
 from threestudio_like.data.image import Image
 from threestudio_like.export.draw import draw, over_white
-from threestudio_like.export.mesh import read_glb
+from threestudio_like.export.mesh import read
 from threestudio_like.metrics.image import mask_iou, psnr, ssim
 from threestudio_like.metrics.shape import (
     chamfer,
@@ -50,7 +50,7 @@ class Score:
         file = folder / "export" / "model.glb"
         if not file.exists():
             raise ValueError("no export/model.glb to measure; let export.formats hold glb")
-        model = read_glb(file)
+        model = read(file)
         front = self.front(model, data)
         if data.object is None:
             return front

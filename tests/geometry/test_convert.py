@@ -8,7 +8,7 @@ from torch import nn
 
 from threestudio_like.background.solid import Solid
 from threestudio_like.fields.hashgrid import HashGrid
-from threestudio_like.geometry.convert import begin, spread
+from threestudio_like.geometry.convert import begin
 from threestudio_like.geometry.gaussians import Gaussians
 from threestudio_like.geometry.sdf import SDF
 from threestudio_like.geometry.tetgrid import TetGrid
@@ -16,7 +16,6 @@ from threestudio_like.material.plain import Plain
 from threestudio_like.ops.camera import orbit
 from threestudio_like.ops.isosurface import lattice
 from threestudio_like.ops.mesh import signed_volume
-from threestudio_like.records import Mesh
 from threestudio_like.renderer.mesh import MeshRenderer
 from threestudio_like.renderer.neus import NeuS
 from threestudio_like.scene import Scene
@@ -213,16 +212,6 @@ def test_gaussians_are_spread_over_a_surface(bent):
     again = cloud()
     begin(again, bent)
     assert torch.equal(again.means, target.means)
-
-
-def test_points_are_spread_by_area():
-    """Half of them on the larger of two triangles of areas 3 and 1 would be wrong."""
-    vertices = torch.tensor([[0.0, 0, 0], [3.0, 0, 0], [0.0, 2, 0], [0.0, 0, 9], [1.0, 0, 9], [0.0, 2, 9]])
-    points = spread(Mesh(vertices, torch.tensor([[0, 1, 2], [3, 4, 5]])), 4000)
-    low = points[points[:, 2] == 0]
-    assert len(low) == 3000
-    assert (points[:, :2] >= 0).all() and (low[:, 0] / 3 + low[:, 1] / 2).max() <= 1 + 1e-6
-    torch.testing.assert_close(low.mean(0), torch.tensor([1.0, 2 / 3, 0]), atol=0.05, rtol=0)
 
 
 def test_gaussians_are_copied_whatever_their_number():

@@ -145,3 +145,14 @@ def test_an_empty_mesh_is_no_trouble():
     assert mesh.neighbours(faces).shape == mesh.face_normals(vertices, faces).shape == (0, 3)
     assert mesh.laplacian_loss(vertices, faces) == mesh.area(vertices, faces) == 0
     assert mesh.large_components(vertices, faces, 0.1)[1].shape == (0, 3)
+
+
+def test_points_are_spread_by_area():
+    """On two triangles, of areas 3 and 1."""
+    vertices = torch.tensor([[0.0, 0, 0], [3.0, 0, 0], [0.0, 2, 0], [0.0, 0, 9], [1.0, 0, 9], [0.0, 2, 9]])
+    faces = torch.tensor([[0, 1, 2], [3, 4, 5]])
+    points = mesh.spread(vertices, faces, 4000, torch.Generator().manual_seed(0))
+    low = points[points[:, 2].abs() < 1e-5]
+    assert len(low) == pytest.approx(3000, abs=100)  # 3.6 deviations
+    assert (points[:, :2] >= 0).all() and (low[:, 0] / 3 + low[:, 1] / 2).max() <= 1 + 1e-6
+    torch.testing.assert_close(low.mean(0), torch.tensor([1.0, 2 / 3, 0]), atol=0.05, rtol=0)

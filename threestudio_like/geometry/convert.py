@@ -17,7 +17,7 @@ from threestudio_like.geometry.base import Geometry
 from threestudio_like.geometry.gaussians import Gaussians
 from threestudio_like.geometry.sdf import SDF
 from threestudio_like.geometry.tetgrid import TetGrid
-from threestudio_like.records import Mesh
+from threestudio_like.ops.mesh import spread
 
 SURFACE = 64  # cells a side of a surface that Gaussians are put on
 
@@ -87,23 +87,10 @@ def gaussians_to_gaussians(target: Gaussians, source: Gaussians) -> None:
 
 
 def surface_to_gaussians(target: Gaussians, source: Geometry) -> None:
-    """Round ones all over the surface, as many as the target has."""
-    points = spread(source.surface(SURFACE), target.count)
+    """Round ones at random places of the surface, as many as the target has; deterministic."""
+    mesh = source.surface(SURFACE)
+    points = spread(mesh.vertices, mesh.faces, target.count, torch.Generator().manual_seed(0))
     target.place(points, source.features(points))
-
-
-def spread(mesh: Mesh, count: int) -> Float[Tensor, "N 3"]:
-    """Points on a mesh, evenly by area; deterministic."""
-    generator = torch.Generator().manual_seed(0)
-    corners = mesh.vertices[mesh.faces].cpu()
-    areas = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=-1)
-    up_to = torch.cumsum(areas.double(), 0)
-    steps = (torch.arange(count) + 0.5) / count * up_to[-1]
-    face = torch.searchsorted(up_to, steps).clamp_max(len(areas) - 1)
-    u, v = torch.rand(2, count, 1, generator=generator)
-    u, v = torch.where(u + v > 1, 1 - u, u), torch.where(u + v > 1, 1 - v, v)
-    a, b, c = corners[face].unbind(1)
-    return (a + u * (b - a) + v * (c - a)).to(mesh.vertices)
 
 
 def features_to_features(target: SDF | TetGrid, source: SDF | TetGrid, surface: Float[Tensor, "V 3"]) -> None:

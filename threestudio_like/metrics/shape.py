@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from threestudio_like.ops.mesh import spread
 from threestudio_like.ops.raster import rasterize
 from threestudio_like.records import Mesh
 
@@ -104,16 +105,7 @@ class Solid:
 def surface_points(mesh: Mesh, maps: Depths, count: int, seed: int) -> Float[Tensor, "N 3"]:
     """Of `count` points, spread evenly over the faces by area, those that some map sees."""
     generator = torch.Generator().manual_seed(seed)
-    corners = mesh.vertices.detach()[mesh.faces]
-    areas = torch.linalg.vector_norm(
-        torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), dim=-1
-    )
-    ends = areas.double().cumsum(0)
-    face = torch.searchsorted(ends, torch.rand(count, generator=generator, dtype=torch.float64) * ends[-1])
-    u, v = torch.rand(2, count, 1, generator=generator)
-    root = u.sqrt()
-    a, b, c = corners[face.clamp(max=len(areas) - 1)].unbind(1)
-    points = (1 - root) * a + root * (1 - v) * b + root * v * c
+    points = spread(mesh.vertices.detach(), mesh.faces, count, generator)
     return points[_seen(maps, points, SLACK)]
 
 

@@ -38,6 +38,21 @@ def area(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Ten
     return 0.5 * torch.linalg.vector_norm(_doubled_areas(vertices, faces), dim=-1).sum()
 
 
+def spread(
+    vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], count: int, generator: torch.Generator
+) -> Float[Tensor, "N 3"]:
+    """Random points on the surface, evenly by area; of a generator on the CPU."""
+    corners = vertices[faces]
+    areas = torch.linalg.vector_norm(_doubled_areas(vertices, faces), dim=-1)
+    ends = areas.double().cumsum(0)
+    along = torch.rand(count, generator=generator, dtype=torch.float64).to(ends.device)
+    face = torch.searchsorted(ends, along * ends[-1]).clamp(max=len(areas) - 1)
+    u, v = torch.rand(2, count, 1, generator=generator).to(vertices)
+    root = u.sqrt()
+    a, b, c = corners[face].unbind(1)
+    return (1 - root) * a + root * (1 - v) * b + root * v * c
+
+
 def signed_volume(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, ""]:
     """What a closed mesh encloses; positive if its faces wind outward."""
     p0, p1, p2 = vertices[faces].unbind(1)

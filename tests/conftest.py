@@ -1,5 +1,14 @@
-"""Set before torch is first imported: threads that sleep while they wait leave cores to other processes."""
+"""What must be set before a package is first imported.
+
+Before torch: threads that sleep while they wait leave cores to other processes. Before Triton, which torch's
+compiler imports: its kernels are interpreted, in numpy, where there is no GPU to compile them for.
+"""
 
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import torch  # noqa: E402
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")

@@ -82,7 +82,7 @@ def test_the_table_names_every_op():
 
 def test_every_implementation_can_be_imported():
     for name, backends in dispatch.IMPLEMENTATIONS.items():
-        for backend in backends:
+        for backend in filter(dispatch.installed, backends):
             assert dispatch._load(name, backend).__name__ == name
 
 

@@ -29,11 +29,13 @@ class Backend(NamedTuple):
 
 BACKENDS = {
     "numba": Backend("cpu", "numba", "pip install numba"),
+    "triton": Backend("cuda", "triton", "it comes with torch's CUDA builds, or: pip install triton"),
 }
 NUMBA = "threestudio_like.ops.backends.numba"
+TRITON = "threestudio_like.ops.backends.triton"
 # op -> backend -> "module:function" with the reference's signature, in order of preference
 IMPLEMENTATIONS: dict[str, dict[str, str]] = {
-    "hashgrid": {"numba": f"{NUMBA}.hashgrid:hashgrid"},
+    "hashgrid": {"numba": f"{NUMBA}.hashgrid:hashgrid", "triton": f"{TRITON}.hashgrid:hashgrid"},
     "rasterize": {"numba": f"{NUMBA}.rasterize:rasterize"},
     "interpolate": {"numba": f"{NUMBA}.interpolate:interpolate"},
     "antialias": {"numba": f"{NUMBA}.antialias:antialias"},

@@ -256,6 +256,24 @@ def test_results_are_the_same_to_the_bit_whatever_the_threads(name, backend, num
             assert one is other is None or torch.equal(one, other)
 
 
+@pytest.mark.parametrize(("name", "backend", "number"), ALL)
+def test_a_second_derivative_is_right_or_an_error_but_not_missing(name, backend, number):
+    args = with_gradient(CASES[name][number]())
+    smooth = [result for result in leaves(dispatch._load(name, backend)(*args)) if result.requires_grad]
+    inputs = [v for v in leaves(args) if v.requires_grad]
+    if not smooth:
+        return
+    total = sum(result.square().sum() for result in smooth)
+    slopes = torch.autograd.grad(total, inputs, create_graph=True, allow_unused=True)
+    bend = sum(slope.square().sum() for slope in slopes if slope is not None)
+    try:
+        bend.backward()
+    except RuntimeError as error:
+        assert "once_differentiable" in str(error)
+        return
+    assert any(part.grad is not None and part.grad.abs().max() > 0 for part in inputs)
+
+
 class Pictures(Dataset):
     """Drawn in a data loader's process."""
 

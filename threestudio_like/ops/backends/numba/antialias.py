@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from threestudio_like.ops.backends.numba.kernels import kernel, run
+from threestudio_like.ops.backends.numba.kernels import exact, kernel, run
 from threestudio_like.ops.raster import MAX_FACES, Fragments
 
 TASKS = 16  # bands of rows: enough to keep threads equally busy
@@ -44,7 +45,7 @@ def _neighbours(faces):
     return np.maximum(mate, -1).reshape(faces.shape)
 
 
-@kernel
+@exact
 def _volume(p, q, o):
     """det of (x, y, w) of three vertices."""
     px, py, pw = np.float64(p[0]), np.float64(p[1]), np.float64(p[3])
@@ -52,37 +53,59 @@ def _volume(p, q, o):
     return (py * qw - qy * pw) * o[0] + (pw * qx - qw * px) * o[1] + (px * qy - qx * py) * o[3]
 
 
-@kernel
+@exact
+def _distance(positions, corners, i, x, y, axis, pixels):
+    """How far from a pixel's centre the line through it leaves a face by side i; -1 if it does not."""
+    p, q = positions[corners[(i + 1) % 3]], positions[corners[(i + 2) % 3]]
+    pw, qw = np.float64(p[3]), np.float64(q[3])
+    px, py, qx, qy = p[0] - x * pw, p[1] - y * pw, q[0] - x * qw, q[1] - y * qw
+    if axis == 1:
+        px, py, qx, qy = py, px, qy, qx
+    if (py < 0) == (qy < 0):
+        return -1.0
+    scale = py * qw - qy * pw
+    return (py * qx - qy * px) / scale * pixels if scale * (py - qy) > 0 else -1.0
+
+
+@exact
 def _leave(positions, corners, entry, x, y, axis, pixels):
     """Side by which the line from a pixel's centre leaves a face, -1 if it does not; and how far."""
     side, distance = -1, -1.0
     for i in range(3):
-        p, q = positions[corners[(i + 1) % 3]], positions[corners[(i + 2) % 3]]
-        pw, qw = np.float64(p[3]), np.float64(q[3])
-        px, py, qx, qy = p[0] - x * pw, p[1] - y * pw, q[0] - x * qw, q[1] - y * qw
-        if axis == 1:
-            px, py, qx, qy = py, px, qy, qx
-        scale = py * qw - qy * pw
-        if i != entry and (py < 0) != (qy < 0) and scale * (py - qy) > 0:
-            d = (py * qx - qy * px) / scale * pixels
-            if distance < d <= 1:
-                side, distance = i, d
+        d = _distance(positions, corners, i, x, y, axis, pixels) if i != entry else -1.0
+        if distance < d <= 1:
+            side, distance = i, d
     return side if distance >= 0 else -1, distance
 
 
-@kernel
+@exact
+def _ends(positions, faces, mate, corners, side):
+    """Whether a side is a silhouette edge: the face beyond it is on the same side of it, or there is none."""
+    p, q, own = (
+        positions[corners[(side + 1) % 3]],
+        positions[corners[(side + 2) % 3]],
+        positions[corners[side]],
+    )
+    return mate < 0 or _volume(p, q, own) * _volume(p, q, positions[faces[mate // 3, mate % 3]]) >= 0
+
+
+@exact
 def _outline(positions, faces, mates, max_faces, face, end, x, y, axis, pixels, size):
     """Corner across from the silhouette edge that ends a surface, as 3 face + corner, or -1; and how far."""
+    for i in range(3):  # most neighbouring pixels show neighbouring faces
+        if mates[face, i] >= 0 and mates[face, i] // 3 == end:
+            distance = _distance(positions, faces[face], i, x, y, axis, pixels)
+            if 0 <= distance <= 1 and not _ends(positions, faces, mates[face, i], faces[face], i):
+                return -1, distance
     entry = -1
     for _ in range(max_faces):
         corners = faces[face]
         side, distance = _leave(positions, corners, entry, x, y, axis, pixels)
         if side < 0:
             return -1, distance
-        p, q = positions[corners[(side + 1) % 3]], positions[corners[(side + 2) % 3]]
-        own, mate = positions[corners[side]], mates[face, side]
-        beyond = positions[faces[mate // 3, mate % 3]] if mate >= 0 else own
-        if _volume(p, q, own) * _volume(p, q, beyond) >= 0:
+        mate = mates[face, side]
+        if _ends(positions, faces, mate, corners, side):
+            p, q = positions[corners[(side + 1) % 3]], positions[corners[(side + 2) % 3]]
             pw, qw = np.float64(p[3]), np.float64(q[3])
             upright = abs(p[1] * qw - q[1] * pw) * size[0] >= abs(pw * q[0] - qw * p[0]) * size[1]
             return 3 * face + side if upright == (axis == 0) else -1, distance
@@ -92,7 +115,7 @@ def _outline(positions, faces, mates, max_faces, face, end, x, y, axis, pixels, 
     return -1, 0.0
 
 
-@kernel
+@exact
 def _row(positions, faces, mates, max_faces, face, depth, r, found, distances):
     """Find outlines between the pixels of one row, and between them and those below; how many."""
     height, width = face.shape
@@ -219,6 +242,7 @@ class _Antialias(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         image, positions, outlines, distances = ctx.saved_tensors
         num_views, height, width, channels = image.shape

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from threestudio_like.ops.backends.numba.kernels import kernel, run
 from threestudio_like.ops.raster import Fragments
@@ -67,6 +68,7 @@ class _Interpolate(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         attributes, faces, face, barycentric = ctx.saved_tensors
         slots = SLOTS if len(attributes) == 1 else len(attributes)

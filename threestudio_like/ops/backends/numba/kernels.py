@@ -33,6 +33,14 @@ def part(function: Callable) -> Callable:
     return numba.njit(forceinline=True, fastmath={"contract"}, error_model="numpy")(inspect.unwrap(function))
 
 
+def exact(function: Callable) -> Callable:
+    """As `part`, but each operation is rounded: for what decides as the reference does.
+
+    Inlined and not called, because passing a view of an array counts its references, by atomic additions.
+    """
+    return numba.njit(forceinline=True, error_model="numpy")(inspect.unwrap(function))
+
+
 def empty(*shape: int) -> torch.Tensor:
     """Memory for a result, which numpy takes in large pages: many small ones cost more than filling them."""
     return torch.from_numpy(np.empty(shape, np.float32))

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from threestudio_like.ops.backends.numba.kernels import kernel, run
+from threestudio_like.ops.backends.numba.kernels import exact, kernel, run
 from threestudio_like.ops.march import PARALLEL
 from threestudio_like.ops.occupancy import Packed
 
@@ -39,7 +39,7 @@ def _blocks(occupied):
     return some
 
 
-@kernel
+@exact
 def _interval(number, near, far, phase, step):
     """Start and end; rounded as the reference does, so that both keep the same ones."""
     start = max(near + (np.float32(number) - phase) * step, near)
@@ -47,26 +47,26 @@ def _interval(number, near, far, phase, step):
     return start, end
 
 
-@kernel
+@exact
 def _cell(x, radius, scale, resolution):
     scaled = (x + radius) * scale
     return min(np.int64(scaled) if scaled > 0 else 0, resolution - 1)
 
 
-@kernel
+@exact
 def _inverse(x):
     """1 / x, and large where the ray is parallel to the planes across this axis."""
     return 1.0 / (x if abs(x) > PARALLEL else PARALLEL)
 
 
-@kernel
+@exact
 def _way_out(cell, x, inverse, width, radius):
     """Distance from x at which a ray leaves the cell's block along one axis."""
     side = (cell >> SHIFT) + (inverse > 0)
     return (side * (BLOCK * width) - radius - x) * inverse
 
 
-@kernel
+@exact
 def _march_ray(origin, direction, near, far, phase, step, radius, occupied, some, kept):
     """Numbers of the intervals that are kept, and how many."""
     resolution = len(occupied)

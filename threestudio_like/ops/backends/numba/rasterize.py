@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from threestudio_like.ops.backends.numba.kernels import kernel, run
+from threestudio_like.ops.backends.numba.kernels import exact, kernel, part, run
 from threestudio_like.ops.raster import Fragments
 
 MARGIN = 1e-6  # pixels: more than the rounding of a projected vertex
 SLOTS = 4  # sums made apart and then added: a constant, so that gradients do not depend on the threads
 
 
-@kernel
+@exact
 def _project(positions, height, width):
     """Column and row of each vertex, pixel centres at whole numbers; NaN in front of the near plane."""
     screen = np.empty((len(positions), 2))
@@ -32,7 +33,7 @@ def _project(positions, height, width):
     return screen
 
 
-@kernel
+@exact
 def _clipped_bounds(positions, corners, height, width):
     """Least and greatest column and row of what is left of a triangle behind the near plane."""
     left, right, top, bottom = np.inf, -np.inf, np.inf, -np.inf
@@ -54,7 +55,7 @@ def _clipped_bounds(positions, corners, height, width):
     return left - MARGIN, right + MARGIN, top - MARGIN, bottom + MARGIN
 
 
-@kernel
+@exact
 def _edge(p, q):
     """Coefficients of the edge function from p to q."""
     px, py, pw = np.float64(p[0]), np.float64(p[1]), np.float64(p[3])
@@ -62,7 +63,7 @@ def _edge(p, q):
     return py * qw - pw * qy, pw * qx - px * qw, px * qy - py * qx
 
 
-@kernel
+@exact
 def _fill(p0, p1, p2, index, rows, columns, ys, xs, barycentric, depth, face):
     """Draw one triangle into the pixels of a box, where it is nearer than what is there."""
     a0, b0, c0 = _edge(p1, p2)
@@ -95,7 +96,7 @@ def _fill(p0, p1, p2, index, rows, columns, ys, xs, barycentric, depth, face):
                 barycentric[r, c, 1] = e1 * scale
 
 
-@kernel
+@exact
 def _band(positions, faces, first, last, ys, xs, barycentric, depth, face):
     """Draw one view's rows [first, last)."""
     height, width = face.shape
@@ -131,48 +132,53 @@ def _forward(task, step, bands, positions, faces, barycentric, depth, face):
         _band(positions[b], faces, first, last, ys, xs, barycentric[b], depth[b], face[b])
 
 
-@kernel
-def _cross(p, q):
-    return p[1] * q[2] - p[2] * q[1], p[2] * q[0] - p[0] * q[2], p[0] * q[1] - p[1] * q[0]
+@part
+def _cross(p, x, y):
+    """(x, y, w) of a corner cross (x, y, 1) of a pixel."""
+    px, py, pw = np.float64(p[0]), np.float64(p[1]), np.float64(p[3])
+    return py - pw * y, pw * x - px, px * y - py * x
 
 
-@kernel
-def _pixel_gradient(gradient, u, v, point, triangle, corners, total):
-    """Add to `total` what one pixel's weights do to the (x, y, w) of its triangle's corners."""
-    p0, p1, p2 = triangle
-    c0, c1, c2 = _cross(p0, point), _cross(p1, point), _cross(p2, point)
-    e0 = p1[0] * c2[0] + p1[1] * c2[1] + p1[2] * c2[2]
-    e1 = p2[0] * c0[0] + p2[1] * c0[1] + p2[2] * c0[2]
-    e2 = p0[0] * c1[0] + p0[1] * c1[1] + p0[2] * c1[2]
-    mean = gradient[0] * u + gradient[1] * v
-    scale = 1.0 / (e0 + e1 + e2)
+@part
+def _dot(p, c):
+    return p[0] * c[0] + p[1] * c[1] + p[3] * c[2]
+
+
+@part
+def _add(total, g, c, h, d):
+    """Add g c - h d to the (x, y, w) of a sum."""
+    total[0] += g * c[0] - h * d[0]
+    total[1] += g * c[1] - h * d[1]
+    total[3] += g * c[2] - h * d[2]
+
+
+@part
+def _pixel_gradient(gradient, weights, x, y, p0, p1, p2, total, corners):
+    """Add to `total` what one pixel's weights do to the corners of its triangle."""
+    c0, c1, c2 = _cross(p0, x, y), _cross(p1, x, y), _cross(p2, x, y)
+    scale = 1.0 / (_dot(p1, c2) + _dot(p2, c0) + _dot(p0, c1))  # e_0 + e_1 + e_2
+    mean = gradient[0] * weights[0] + gradient[1] * weights[1]
     g0, g1, g2 = (gradient[0] - mean) * scale, (gradient[1] - mean) * scale, -mean * scale
-    for i in range(3):
-        channel = i if i < 2 else 3
-        total[corners[0], channel] += g2 * c1[i] - g1 * c2[i]
-        total[corners[1], channel] += g0 * c2[i] - g2 * c0[i]
-        total[corners[2], channel] += g1 * c0[i] - g0 * c1[i]
+    _add(total[corners[0]], g2, c1, g1, c2)
+    _add(total[corners[1]], g0, c2, g2, c0)
+    _add(total[corners[2]], g1, c0, g0, c1)
 
 
 @kernel
 def _backward(task, step, slots, positions, faces, face, barycentric, gradient, total):
     num_views, height, width = face.shape
-    triangle = np.empty((3, 3))
-    point = np.ones(3)
     for t in range(task, slots, step):
         for row in range(num_views * height * t // slots, num_views * height * (t + 1) // slots):
             b, r = row // height, row % height
-            point[1] = (2.0 * r + 1.0) / height - 1.0
+            y = (2.0 * r + 1.0) / height - 1.0
             for c in range(width):
                 if face[b, r, c] >= 0:
                     corners = faces[face[b, r, c]]
-                    for i in range(3):
-                        triangle[i, 0] = positions[b, corners[i], 0]
-                        triangle[i, 1] = positions[b, corners[i], 1]
-                        triangle[i, 2] = positions[b, corners[i], 3]
-                    point[0] = (2.0 * c + 1.0) / width - 1.0
-                    u, v = barycentric[b, r, c]
-                    _pixel_gradient(gradient[b, r, c], u, v, point, triangle, corners, total[t])
+                    p0, p1, p2 = positions[b, corners[0]], positions[b, corners[1]], positions[b, corners[2]]
+                    x = (2.0 * c + 1.0) / width - 1.0
+                    _pixel_gradient(
+                        gradient[b, r, c], barycentric[b, r, c], x, y, p0, p1, p2, total[t], corners
+                    )
 
 
 class _Rasterize(torch.autograd.Function):
@@ -192,6 +198,7 @@ class _Rasterize(torch.autograd.Function):
         return barycentric, depth, face
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         positions, faces, face, barycentric = ctx.saved_tensors
         slots = SLOTS if len(positions) == 1 else len(positions)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from threestudio_like.ops.backends.numba.kernels import kernel, run
 from threestudio_like.ops.texture import TINY, check_boundary, pyramid
@@ -121,6 +122,7 @@ class _Sample(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         texels, sizes, uv, jacobian = ctx.saved_tensors
         total = texels.new_zeros(SLOTS, *texels.shape)

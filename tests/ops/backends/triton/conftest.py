@@ -22,9 +22,12 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
-def _installed():
+def _references_and_triton_alone():
     if not dispatch.installed("triton"):
         pytest.skip(f"Triton is not installed: {dispatch.BACKENDS['triton'].install}")
+    dispatch.use("torch")  # a reference may call other ops
+    yield
+    dispatch.use("auto")
 
 
 def leaves(value):

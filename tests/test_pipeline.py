@@ -32,7 +32,13 @@ CYCLE = {"rgb": (3, 6), "texture": (3, 6), "lora": (3, 6), "dreambooth": (0, 3)}
 
 def command(outputs: Path) -> list[str]:
     """The demo picture, tiny."""
-    words = [f"outputs={outputs}", "name=tiny", "export.frames=4", "export.side=64", "export.texture=128"]
+    words = [
+        f"outputs={outputs}",
+        "name=tiny",
+        "export.frames=4",
+        "export.side=64",
+        "export.texture.size=128",
+    ]
     words += [f"stages.{key}={value}" for key, value in SIZES.items()]
     for stage, steps in STEPS.items():
         words += [f"stages.{stage}.trainer.max_steps={steps}", f"stages.{stage}.system.draw_every=5"]

@@ -63,6 +63,11 @@ def test_a_picture_becomes_the_reference(cup):
     assert torch.rad2deg(spherical(view.camera)[1]).item() == pytest.approx(10.0, abs=1e-3)
 
 
+def test_all_pictures_are_the_one(cup):
+    data = module(image=cup)
+    assert torch.equal(data.pictures.rgb, data.reference(data.size).rgb)
+
+
 def test_resolution_follows_the_step(cup):
     data = module(image=cup)
     assert data.batch(3, 0).reference.rgb.shape[1] == 32

@@ -66,6 +66,11 @@ def test_a_step_sees_the_same_whenever_it_is_asked(whole):
     assert torch.equal(first.unseen.rgb, whole.unseen.rgb[:2])
 
 
+def test_unseen_pictures_are_not_among_those_that_others_may_use(whole):
+    assert whole.pictures is whole.views[0]
+    assert not (whole.pictures.camera.c2w[:, None] == whole.unseen.camera.c2w).all(-1).all(-1).any()
+
+
 def test_windows_are_crops_of_the_pictures(whole):
     data = module(window=8)
     view = data.batch(0, 0).view

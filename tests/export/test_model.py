@@ -1,12 +1,15 @@
 """From a scene to the files, whole: what is in the folder is what was asked for."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
 import trimesh
 from torch import nn
 
+from threestudio_like.export.draw import draw
 from threestudio_like.export.mesh import read
-from threestudio_like.export.model import Model
+from threestudio_like.export.model import Model, Texture
 from threestudio_like.geometry.base import Geometry
 from threestudio_like.ops.camera import orbit
 from threestudio_like.records import Mesh, View
@@ -44,10 +47,7 @@ def model(**changes) -> Model:
     settings = dict(
         formats=["glb", "obj", "ply"],
         resolution=3,
-        texture=128,
-        padding=2,
-        smoothing=5,
-        normal_map=False,
+        texture=Texture(size=128, padding=2, smoothing=5, normal_map=False, sharpness=None),
         frames=3,
         fps=3,
         side=32,
@@ -62,12 +62,16 @@ def reference() -> View:
     return View(camera, torch.rand(1, 40, 40, 3), torch.ones(1, 40, 40, 1))
 
 
+class Data(NamedTuple):
+    pictures: View
+
+
 def scene(geometry: nn.Module) -> Scene:
     return Scene(geometry=geometry, material=Same(), background=nn.Identity())
 
 
 def test_everything_is_there_and_the_file_shows_the_scene(tmp_path):
-    files = model()(scene(Ball()), reference(), tmp_path / "export")
+    files = model()(scene(Ball()), Data(reference()), reference(), tmp_path / "export")
     assert set(files) == {"glb", "obj", "ply", "preview", "front", "turntable", "ball"}
     made = {path.name for path in (tmp_path / "export").iterdir()}
     assert made == {
@@ -87,9 +91,20 @@ def test_everything_is_there_and_the_file_shows_the_scene(tmp_path):
     assert mesh.texture.shape == (128, 128, 3)
 
 
+def test_pictures_are_painted_over_the_scene_if_asked_for(tmp_path):
+    green = torch.tensor([0.0, 1.0, 0.0]).expand(1, 40, 40, 3)
+    data = Data(reference()._replace(rgb=green))
+    texture = Texture(size=128, padding=2, smoothing=5, normal_map=False, sharpness=4.0)
+    for painted in (texture, texture._replace(sharpness=None)):
+        model(formats=["glb"], texture=painted)(scene(Ball()), data, reference(), tmp_path)
+        seen = draw(read(tmp_path / "model.glb"), reference().camera, 1)
+        error = (seen.rgb[0, 20, 20] - green[0, 20, 20]).abs().max()
+        assert error < 0.02 if painted is texture else error > 0.4
+
+
 def test_an_empty_scene_is_a_clear_error(tmp_path):
     with pytest.raises(ValueError, match="has no surface"):
-        model()(scene(Nothing()), reference(), tmp_path)
+        model()(scene(Nothing()), Data(reference()), reference(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -102,6 +102,11 @@ class Image(LightningDataModule):
         pixels = picture.resized(self.master, side, side)[None]
         return View(self.pose.camera(side), pixels[..., :3], pixels[..., 3:])
 
+    @property
+    def pictures(self) -> View:
+        """All that is known of the object: the one picture."""
+        return self.reference(self.size)
+
     def batch(self, step: int, rank: int) -> Batch:
         """What step `step` sees."""
         camera = self.cameras(self.seed, step, rank, self.pose)

@@ -100,6 +100,11 @@ class PosedViews(LightningDataModule):
         return train, test
 
     @property
+    def pictures(self) -> View:
+        """What is fitted to."""
+        return self.views[0]
+
+    @property
     def unseen(self) -> View:
         """What the fit is tested on."""
         return self.views[1]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from threestudio_like.export.bake import baked
 from threestudio_like.export.mesh import write_glb, write_obj, write_ply
+from threestudio_like.export.paint import painted
 from threestudio_like.export.turntable import write_comparison, write_preview, write_turntable
 from threestudio_like.export.unwrap import unwrapped
 from threestudio_like.files import write
@@ -18,14 +20,35 @@ log = logging.getLogger(__name__)
 WRITERS = {"glb": write_glb, "obj": write_obj, "ply": write_ply}
 
 
+class Texture(NamedTuple):
+    """What goes on the surface.
+
+    size: texels a side. padding: texels around each piece of the atlas.
+    smoothing: how often normals are averaged before the surface is cut into pieces.
+    normal_map: whether to write one, where the geometry is a field.
+    sharpness: of the weights of the pictures that are painted over the scene's colours (null: of none).
+    """
+
+    size: int
+    padding: int
+    smoothing: int
+    normal_map: bool
+    sharpness: float | None
+
+
+class Pictures(Protocol):
+    """Data that can be painted with."""
+
+    @property
+    def pictures(self) -> View:
+        """What the scene was made to look like."""
+
+
 class Model:
-    """Callable: (scene, reference, folder) to the files in `folder`.
+    """Callable: (scene, data, reference, folder) to the files in `folder`.
 
     formats: any of glb, obj, ply; the first is the one that the run reports.
     resolution: cells a side, for surfaces that are sampled from a field.
-    texture: texels a side. padding: texels around each piece of the atlas.
-    normal_map: whether to write one, where the geometry is a field.
-    smoothing: how often normals are averaged before the surface is cut into pieces.
     frames, fps, side: of the turntable. views: on the preview's sheet.
     """
 
@@ -34,10 +57,7 @@ class Model:
         *,
         formats: Sequence[str],
         resolution: int,
-        texture: int,
-        padding: int,
-        smoothing: int,
-        normal_map: bool,
+        texture: Texture,
         frames: int,
         fps: int,
         side: int,
@@ -48,14 +68,12 @@ class Model:
                 raise ValueError(f"export.formats: cannot write {name!r}; choose of {', '.join(WRITERS)}")
         if side % 2:
             raise ValueError(f"export.side: a video's side must be even, not {side}")
-        self.formats, self.resolution = formats, resolution
-        self.texture, self.padding, self.smoothing = texture, padding, smoothing
-        self.normal_map = normal_map
+        self.formats, self.resolution, self.texture = formats, resolution, texture
         self.frames, self.fps, self.side, self.views = frames, fps, side, views
 
-    def __call__(self, scene: Scene, reference: View, folder: Path) -> dict[str, str]:
+    def __call__(self, scene: Scene, data: Pictures, reference: View, folder: Path) -> dict[str, str]:
         """Write everything; which file is what."""
-        mesh = self.mesh(scene)
+        mesh = self.mesh(scene, data)
         files = {name: folder / f"model.{name}" for name in self.formats}
         for name, path in files.items():
             WRITERS[name](path, mesh)
@@ -71,10 +89,14 @@ class Model:
         )
         return {name: str(path) for name, path in files.items()}
 
-    def mesh(self, scene: Scene) -> Mesh:
-        """The scene's surface with its baked texture."""
+    def mesh(self, scene: Scene, data: Pictures) -> Mesh:
+        """The scene's surface with its texture."""
         surface = scene.geometry.surface(self.resolution)  # type: ignore[operator]
         if len(surface.faces) == 0:
             raise ValueError("export: the scene has no surface; see the pictures of its last stage")
-        flat = unwrapped(surface, size=self.texture, padding=self.padding, smoothing=self.smoothing)
-        return baked(scene, flat, size=self.texture, padding=self.padding, normal_map=self.normal_map)
+        size, padding, smoothing, normal_map, sharpness = self.texture
+        flat = unwrapped(surface, size=size, padding=padding, smoothing=smoothing)
+        mesh = baked(scene, flat, size=size, padding=padding, normal_map=normal_map)
+        if sharpness is None:
+            return mesh
+        return painted(mesh, data.pictures, padding=padding, sharpness=sharpness)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from threestudio_like.export.bake import baked
 from threestudio_like.export.mesh import write_glb, write_obj, write_ply
@@ -36,6 +36,7 @@ class Texture(NamedTuple):
     sharpness: float | None
 
 
+@runtime_checkable
 class Pictures(Protocol):
     """Data that can be painted with."""
 

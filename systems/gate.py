@@ -43,6 +43,7 @@ from threestudio_like.schedule.anneal import as_schedule
 log = logging.getLogger(__name__)
 ARMS = (*gate.CONTROLS, gate.TRUE_POSES)
 LOSSES = ("rgb", "mask", "guidance", "opaque", "sparsity")
+EQUAL = 60.0  # dB: pictures nearer than this are the same; two of a turned vase would count infinitely
 SHOWN, ENLARGED = 3, 3  # new views of each arm on the sheet; pixels that show one
 
 
@@ -133,7 +134,7 @@ class Gate(LightningModule):
         }
         scores = {guess: compared(picture, truth) for guess, picture in guesses.items()}
         for i, (name, (low, high)) in enumerate(zip(pairs.names, pairs.apart, strict=True)):
-            own = {g: {m: float(values[i]) for m, values in each.items()} for g, each in scores.items()}
+            own = {g: {m: min(float(v[i]), EQUAL) for m, v in each.items()} for g, each in scores.items()}
             self.pairs.append(PairScore(name, low, high, own))
         shown = [given, truth, guesses[gate.SAMPLE], guesses[gate.WRONG_POSE], guesses["nearest_training"]]
         self.show("samples", column([row(each[..., :3]) for each in shown]), step)

@@ -55,6 +55,17 @@ def interpolate_case(num_views, shared):
     return attributes, fragments, faces
 
 
+def screen_derivatives_case(num_views):
+    positions, faces, height, width = rasterize_case(num_views)
+    faces = faces[:-23]  # without the loose ones: where one is seen from its rim derivatives have no bound
+    return positions, faces, raster.rasterize.reference(positions, faces, height, width)
+
+
+def attribute_derivatives_case(num_views, shared):
+    attributes, fragments, faces = interpolate_case(num_views, shared)
+    return attributes, torch.randn(*fragments.face.shape, 4), fragments, faces
+
+
 def antialias_case(num_views):
     positions, faces, height, width = rasterize_case(num_views)
     fragments = raster.rasterize.reference(positions, faces, height, width)
@@ -149,6 +160,12 @@ CASES = {
         lambda: interpolate_case(3, True),
         lambda: interpolate_case(3, False),
     ],
+    "screen_derivatives": [lambda: screen_derivatives_case(1), lambda: screen_derivatives_case(3)],
+    "attribute_derivatives": [
+        lambda: attribute_derivatives_case(1, True),
+        lambda: attribute_derivatives_case(3, True),
+        lambda: attribute_derivatives_case(3, False),
+    ],
     "antialias": [lambda: antialias_case(1), lambda: antialias_case(3)],
     "hashgrid": [hashgrid_case],
     "marching_tets": [lambda: marching_case(3), lambda: marching_case(20)],
@@ -170,6 +187,8 @@ CASES = {
 OPS = {
     "rasterize": raster.rasterize,
     "interpolate": raster.interpolate,
+    "screen_derivatives": raster.screen_derivatives,
+    "attribute_derivatives": raster.attribute_derivatives,
     "antialias": raster.antialias,
     "hashgrid": hashgrid.hashgrid,
     "marching_tets": isosurface.marching_tets,

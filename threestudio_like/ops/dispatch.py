@@ -38,6 +38,8 @@ IMPLEMENTATIONS: dict[str, dict[str, str]] = {
     "hashgrid": {"numba": f"{NUMBA}.hashgrid:hashgrid", "triton": f"{TRITON}.hashgrid:hashgrid"},
     "rasterize": {"numba": f"{NUMBA}.rasterize:rasterize"},
     "interpolate": {"numba": f"{NUMBA}.interpolate:interpolate"},
+    "screen_derivatives": {"numba": f"{NUMBA}.derivatives:screen_derivatives"},
+    "attribute_derivatives": {"numba": f"{NUMBA}.derivatives:attribute_derivatives"},
     "antialias": {"numba": f"{NUMBA}.antialias:antialias"},
     "weights_from_alpha": {
         "numba": f"{NUMBA}.volume:weights_from_alpha",

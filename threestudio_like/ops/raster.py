@@ -101,6 +101,7 @@ def rasterize(
     return Fragments(barycentric, depth[..., None], face)
 
 
+@op
 def screen_derivatives(
     positions: Float[Tensor, "B V 4"], faces: Int[Tensor, "F 3"], fragments: Fragments
 ) -> Float[Tensor, "B H W 4"]:
@@ -118,6 +119,7 @@ def screen_derivatives(
     return zeros.index_put(pixels, slopes.flatten(1).to(positions.dtype))
 
 
+@op
 def attribute_derivatives(
     attributes: Float[Tensor, "V C"] | Float[Tensor, "B V C"],
     derivatives: Float[Tensor, "B H W 4"],

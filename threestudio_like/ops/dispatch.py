@@ -59,7 +59,10 @@ IMPLEMENTATIONS: dict[str, dict[str, str]] = {
         "triton": f"{TRITON}.volume:packed_weights_from_density",
     },
     "packed_sum": {"numba": f"{NUMBA}.volume:packed_sum", "triton": f"{TRITON}.volume:packed_sum"},
-    "march_occupied": {"numba": f"{NUMBA}.occupancy:march_occupied"},
+    "march_occupied": {
+        "numba": f"{NUMBA}.occupancy:march_occupied",
+        "triton": f"{TRITON}.occupancy:march_occupied",
+    },
     "marching_tets": {"numba": f"{NUMBA}.isosurface:marching_tets"},
     "sample": {"numba": f"{NUMBA}.texture:sample"},
     "project": {"numba": f"{NUMBA}.splat_project:project"},

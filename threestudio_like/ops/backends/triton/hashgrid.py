@@ -16,7 +16,8 @@ from torch.autograd.function import once_differentiable
 from threestudio_like.ops.backends.triton.kernels import blocks, kernel, launch, power_of_two
 from threestudio_like.ops.hashgrid import PRIMES
 
-BLOCK = 256  # points
+BLOCK = 256  # points of a program
+N = tl.constexpr(BLOCK)
 PRIME_Y = tl.constexpr(PRIMES[1])
 PRIME_Z = tl.constexpr(PRIMES[2])
 
@@ -55,104 +56,128 @@ def _signs(corner):
 
 
 @kernel
+def _direction(points, along, i, inside, axis):
+    """A component of v: 0 where the point was clamped."""
+    x = tl.load(points + 3 * i + axis, mask=inside, other=0.0)
+    return tl.where((x < 0) | (x > 1), 0.0, tl.load(along + 3 * i + axis, mask=inside, other=0.0))
+
+
+@kernel
+def _directions(points, along, i, inside, TURNED: tl.constexpr):
+    """v, where it is asked for."""
+    x, y, z = 0.0, 0.0, 0.0
+    if TURNED:
+        x = _direction(points, along, i, inside, 0)
+        y = _direction(points, along, i, inside, 1)
+        z = _direction(points, along, i, inside, 2)
+    return x, y, z
+
+
+@kernel
+def _weight(u, v, w, vx, vy, vz, corner, resolution, TURNED: tl.constexpr):
+    """w_c, or w'_c."""
+    a, b, c = _weights(u, v, w, corner)
+    if TURNED:
+        p, q, r = _signs(corner)
+        weight = (vx * p * b * c + vy * q * a * c + vz * r * a * b) * resolution
+    else:
+        weight = a * b * c
+    return weight
+
+
+@kernel
+def _slopes(u, v, w, vx, vy, vz, corner, resolution, TURNED: tl.constexpr):
+    """Derivatives of w_c, or of w'_c, along the axes."""
+    a, b, c = _weights(u, v, w, corner)
+    p, q, r = _signs(corner)
+    if TURNED:
+        x, y, z = p * (vy * q * c + vz * r * b), q * (vx * p * c + vz * r * a), r * (vx * p * b + vy * q * a)
+        x, y, z = x * resolution, y * resolution, z * resolution
+    else:
+        x, y, z = p * b * c, q * a * c, r * a * b
+    return x * resolution, y * resolution, z * resolution
+
+
+@kernel
 def _gather(
-    points,
-    table,
-    resolutions,
-    out,
-    count,
-    size,
-    num_levels,
-    F: tl.constexpr,
-    LANES: tl.constexpr,
-    N: tl.constexpr,
+    points, along, table, sides, out, count, size, TURNED: tl.constexpr, F: tl.constexpr, LANES: tl.constexpr
 ):
     """Features of one block of points at one level."""
-    level = tl.program_id(1)
+    level, levels = tl.program_id(1), tl.num_programs(1)
     i, f = tl.program_id(0).to(tl.int64) * N + tl.arange(0, N), tl.arange(0, LANES)
     inside = i < count
     both = inside[:, None] & (f < F)[None, :]
-    resolution = tl.load(resolutions + level)
+    resolution = tl.load(sides + level)
     x, u = _cell(points, i, inside, 0, resolution)
     y, v = _cell(points, i, inside, 1, resolution)
     z, w = _cell(points, i, inside, 2, resolution)
+    vx, vy, vz = _directions(points, along, i, inside, TURNED)
     rows = table + level.to(tl.int64) * size * F
     total = tl.zeros([N, LANES], tl.float32)
     for corner in tl.static_range(8):
         row = _row(x, y, z, corner, resolution, size)
-        a, b, c = _weights(u, v, w, corner)
+        weight = _weight(u, v, w, vx, vy, vz, corner, resolution, TURNED)
         found = tl.load(rows + row[:, None] * F + f[None, :], mask=both, other=0.0)
-        total += (a * b * c)[:, None] * found.to(tl.float32)
-    tl.store(out + i[:, None] * (num_levels * F) + level * F + f[None, :], total, mask=both)
+        total += weight[:, None] * found.to(tl.float32)
+    tl.store(out + i[:, None] * (levels * F) + level * F + f[None, :], total, mask=both)
 
 
 @kernel
 def _scatter(
-    points,
-    grad,
-    resolutions,
-    out,
-    count,
-    size,
-    num_levels,
-    F: tl.constexpr,
-    LANES: tl.constexpr,
-    N: tl.constexpr,
+    points, along, grad, sides, out, count, size, TURNED: tl.constexpr, F: tl.constexpr, LANES: tl.constexpr
 ):
     """Add what one block of points gives to one level's rows."""
-    level = tl.program_id(1)
+    level, levels = tl.program_id(1), tl.num_programs(1)
     i, f = tl.program_id(0).to(tl.int64) * N + tl.arange(0, N), tl.arange(0, LANES)
     inside = i < count
     both = inside[:, None] & (f < F)[None, :]
-    resolution = tl.load(resolutions + level)
+    resolution = tl.load(sides + level)
     x, u = _cell(points, i, inside, 0, resolution)
     y, v = _cell(points, i, inside, 1, resolution)
     z, w = _cell(points, i, inside, 2, resolution)
+    vx, vy, vz = _directions(points, along, i, inside, TURNED)
     rows = out + level.to(tl.int64) * size * F
-    g = tl.load(grad + i[:, None] * (num_levels * F) + level * F + f[None, :], mask=both, other=0.0)
+    g = tl.load(grad + i[:, None] * (levels * F) + level * F + f[None, :], mask=both, other=0.0)
     for corner in tl.static_range(8):
         row = _row(x, y, z, corner, resolution, size)
-        a, b, c = _weights(u, v, w, corner)
-        tl.atomic_add(
-            rows + row[:, None] * F + f[None, :], (a * b * c)[:, None] * g, mask=both, sem="relaxed"
-        )
+        weight = _weight(u, v, w, vx, vy, vz, corner, resolution, TURNED)
+        tl.atomic_add(rows + row[:, None] * F + f[None, :], weight[:, None] * g, mask=both, sem="relaxed")
 
 
 @kernel
 def _slope(
     points,
+    along,
     table,
     grad,
-    resolutions,
+    sides,
     out,
     count,
     size,
-    num_levels,
+    levels,
+    TURNED: tl.constexpr,
     F: tl.constexpr,
     LANES: tl.constexpr,
-    N: tl.constexpr,
 ):
     """Gradient of one block of points: level by level, so that their sum needs no atomics."""
     i, f = tl.program_id(0).to(tl.int64) * N + tl.arange(0, N), tl.arange(0, LANES)
     inside = i < count
     both = inside[:, None] & (f < F)[None, :]
+    vx, vy, vz = _directions(points, along, i, inside, TURNED)
     dx, dy, dz = tl.zeros([N], tl.float32), tl.zeros([N], tl.float32), tl.zeros([N], tl.float32)
-    for level in range(num_levels):
-        resolution = tl.load(resolutions + level)
+    for level in range(levels):
+        resolution = tl.load(sides + level)
         x, u = _cell(points, i, inside, 0, resolution)
         y, v = _cell(points, i, inside, 1, resolution)
         z, w = _cell(points, i, inside, 2, resolution)
         rows = table + tl.cast(level, tl.int64) * size * F
-        g = tl.load(grad + i[:, None] * (num_levels * F) + level * F + f[None, :], mask=both, other=0.0)
+        g = tl.load(grad + i[:, None] * (levels * F) + level * F + f[None, :], mask=both, other=0.0)
         for corner in tl.static_range(8):
             row = _row(x, y, z, corner, resolution, size)
-            a, b, c = _weights(u, v, w, corner)
-            p, q, r = _signs(corner)
             found = tl.load(rows + row[:, None] * F + f[None, :], mask=both, other=0.0)
-            s = tl.sum(g * found.to(tl.float32), axis=1) * resolution
-            dx += s * p * b * c
-            dy += s * q * a * c
-            dz += s * r * a * b
+            s = tl.sum(g * found.to(tl.float32), axis=1)
+            x_slope, y_slope, z_slope = _slopes(u, v, w, vx, vy, vz, corner, resolution, TURNED)
+            dx, dy, dz = dx + s * x_slope, dy + s * y_slope, dz + s * z_slope
     _store(points, out, i, inside, 0, dx)
     _store(points, out, i, inside, 1, dy)
     _store(points, out, i, inside, 2, dz)
@@ -165,137 +190,94 @@ def _store(points, out, i, inside, axis, value):
     tl.store(out + 3 * i + axis, tl.where((x < 0) | (x > 1), 0.0, value), mask=inside)
 
 
-@kernel
-def _load(points, along, i, inside, axis):
-    """A direction's component: 0 where the point was clamped."""
-    x = tl.load(points + 3 * i + axis, mask=inside, other=0.0)
-    return tl.where((x < 0) | (x > 1), 0.0, tl.load(along + 3 * i + axis, mask=inside, other=0.0))
+def _lanes(num_features: int) -> dict[str, Any]:
+    return {"F": num_features, "LANES": power_of_two(num_features)}
 
 
-@kernel
-def _turn(
-    points,
-    table,
-    grad,
-    along,
-    resolutions,
-    to_points,
-    to_table,
-    to_grad,
-    count,
-    size,
-    num_levels,
-    F: tl.constexpr,
-    LANES: tl.constexpr,
-    N: tl.constexpr,
-):
-    """Gradients of `along` . the gradient of one block of points."""
-    i, f = tl.program_id(0).to(tl.int64) * N + tl.arange(0, N), tl.arange(0, LANES)
-    inside = i < count
-    both = inside[:, None] & (f < F)[None, :]
-    vx = _load(points, along, i, inside, 0)
-    vy = _load(points, along, i, inside, 1)
-    vz = _load(points, along, i, inside, 2)
-    dx, dy, dz = tl.zeros([N], tl.float32), tl.zeros([N], tl.float32), tl.zeros([N], tl.float32)
-    for level in range(num_levels):
-        resolution = tl.load(resolutions + level)
-        x, u = _cell(points, i, inside, 0, resolution)
-        y, v = _cell(points, i, inside, 1, resolution)
-        z, w = _cell(points, i, inside, 2, resolution)
-        start = tl.cast(level, tl.int64) * size * F
-        column = i[:, None] * (num_levels * F) + level * F + f[None, :]
-        g = tl.load(grad + column, mask=both, other=0.0)
-        total = tl.zeros([N, LANES], tl.float32)
-        for corner in tl.static_range(8):
-            place = start + _row(x, y, z, corner, resolution, size)[:, None] * F + f[None, :]
-            a, b, c = _weights(u, v, w, corner)
-            p, q, r = _signs(corner)
-            found = tl.load(table + place, mask=both, other=0.0).to(tl.float32)
-            turned = ((vx * p * b * c + vy * q * a * c + vz * r * a * b) * resolution)[:, None]
-            total += turned * found
-            tl.atomic_add(to_table + place, turned * g, mask=both, sem="relaxed")
-            s = tl.sum(g * found, axis=1) * resolution * resolution
-            dx += s * p * (vy * q * c + vz * r * b)
-            dy += s * q * (vx * p * c + vz * r * a)
-            dz += s * r * (vx * p * b + vy * q * a)
-        tl.store(to_grad + column, total, mask=both)
-    _store(points, to_points, i, inside, 0, dx)
-    _store(points, to_points, i, inside, 1, dy)
-    _store(points, to_points, i, inside, 2, dz)
+def _features(points: Tensor, along: Tensor | None, table: Tensor, sides: Tensor) -> Tensor:
+    """sum_c w_c t_c, or with w'_c along v."""
+    num_levels, size, num_features = table.shape
+    out = points.new_empty(len(points), num_levels * num_features)
+    grid = blocks(len(points), BLOCK), num_levels
+    given = points, points if along is None else along.contiguous(), table.contiguous(), sides, out
+    launch(_gather, grid, *given, len(points), size, TURNED=along is not None, **_lanes(num_features))
+    return out
 
 
-def _sizes(points: Tensor, table: Tensor) -> tuple[tuple[int, ...], dict[str, Any]]:
-    """What all kernels want to know."""
-    num_levels, size, features = table.shape
-    constants = {"F": features, "LANES": power_of_two(features), "N": BLOCK}
-    return (len(points), size, num_levels), constants
+def _to_table(points: Tensor, along: Tensor | None, grad: Tensor, sides: Tensor, table: Tensor) -> Tensor:
+    """The gradient to the table, of which only the shape and the type are used."""
+    num_levels, size, num_features = table.shape
+    out = torch.zeros(table.shape, dtype=torch.float32, device=points.device)
+    grid = blocks(len(points), BLOCK), num_levels
+    given = points, points if along is None else along.contiguous(), grad.contiguous(), sides, out
+    launch(_scatter, grid, *given, len(points), size, TURNED=along is not None, **_lanes(num_features))
+    return out.to(table.dtype)
+
+
+def _to_points(points: Tensor, along: Tensor | None, table: Tensor, grad: Tensor, sides: Tensor) -> Tensor:
+    """sum_c (g . t_c) dw_c/dx, or of w'_c."""
+    num_levels, size, num_features = table.shape
+    out = torch.empty_like(points)
+    tensors = (
+        points if along is None else along.contiguous(),
+        table.contiguous(),
+        grad.contiguous(),
+        sides,
+        out,
+    )
+    sizes = len(points), size, num_levels
+    grid = (blocks(len(points), BLOCK),)
+    launch(_slope, grid, points, *tensors, *sizes, TURNED=along is not None, **_lanes(num_features))
+    return out
 
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, points: Tensor, table: Tensor, resolutions: Tensor) -> Tensor:
-        points, table = points.contiguous(), table.contiguous()
-        ctx.save_for_backward(points, table, resolutions)
-        sizes, constants = _sizes(points, table)
-        out = points.new_empty(len(points), table.shape[0] * table.shape[2])
-        grid = (blocks(len(points), BLOCK), len(table))
-        launch(_gather, grid, points, table, resolutions, out, *sizes, **constants)
-        return out
+    def forward(ctx: Any, points: Tensor, table: Tensor, sides: Tensor) -> Tensor:
+        ctx.save_for_backward(points, table, sides)
+        return _features(points, None, table, sides)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        points, table, resolutions = ctx.saved_tensors
+        points, table, sides = ctx.saved_tensors
         needs_points, needs_table, _ = ctx.needs_input_grad
-        to_points = _Slope.apply(points, table, gradients[0], resolutions) if needs_points else None
-        to_table = _Scatter.apply(points, table, gradients[0], resolutions) if needs_table else None
+        to_points = _Slope.apply(points, table, gradients[0], sides) if needs_points else None
+        to_table = _Scatter.apply(points, table, gradients[0], sides) if needs_table else None
         return to_points, to_table, None
 
 
 class _Scatter(torch.autograd.Function):
-    """Gradient to the table, of which only the shape and the type are used."""
-
     @staticmethod
-    def forward(ctx: Any, points: Tensor, table: Tensor, grad: Tensor, resolutions: Tensor) -> Tensor:
-        grad = grad.contiguous()
-        ctx.save_for_backward(points, grad, resolutions)
-        sizes, constants = _sizes(points, table)
-        out = torch.zeros(table.shape, dtype=torch.float32, device=table.device)
-        grid = (blocks(len(points), BLOCK), len(table))
-        launch(_scatter, grid, points, grad, resolutions, out, *sizes, **constants)
-        return out.to(table.dtype)
+    def forward(ctx: Any, points: Tensor, table: Tensor, grad: Tensor, sides: Tensor) -> Tensor:
+        ctx.save_for_backward(points, grad, sides)
+        return _to_table(points, None, grad, sides, table)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        points, grad, resolutions = ctx.saved_tensors
+        points, grad, sides = ctx.saved_tensors
         needs_points, _, needs_grad, _ = ctx.needs_input_grad
-        to_points = _Slope.apply(points, gradients[0], grad, resolutions) if needs_points else None
-        return to_points, None, _Gather.apply(points, gradients[0], resolutions) if needs_grad else None, None
+        to_points = _Slope.apply(points, gradients[0], grad, sides) if needs_points else None
+        return to_points, None, _Gather.apply(points, gradients[0], sides) if needs_grad else None, None
 
 
 class _Slope(torch.autograd.Function):
-    """Gradient to the points."""
-
     @staticmethod
-    def forward(ctx: Any, points: Tensor, table: Tensor, grad: Tensor, resolutions: Tensor) -> Tensor:
-        table, grad = table.contiguous(), grad.contiguous()
-        ctx.save_for_backward(points, table, grad, resolutions)
-        sizes, constants = _sizes(points, table)
-        out = torch.empty_like(points)
-        launch(
-            _slope, (blocks(len(points), BLOCK),), points, table, grad, resolutions, out, *sizes, **constants
-        )
-        return out
+    def forward(ctx: Any, points: Tensor, table: Tensor, grad: Tensor, sides: Tensor) -> Tensor:
+        ctx.save_for_backward(points, table, grad, sides)
+        return _to_points(points, None, table, grad, sides)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        points, table, grad, resolutions = ctx.saved_tensors
-        sizes, constants = _sizes(points, table)
-        to_points, to_grad = torch.empty_like(points), torch.empty_like(grad)
-        to_table = torch.zeros(table.shape, dtype=torch.float32, device=table.device)
-        tensors = points, table, grad, gradients[0].contiguous(), resolutions, to_points, to_table, to_grad
-        launch(_turn, (blocks(len(points), BLOCK),), *tensors, *sizes, **constants)
-        return to_points, to_table.to(table.dtype), to_grad, None
+        points, table, grad, sides = ctx.saved_tensors
+        needs_points, needs_table, needs_grad, _ = ctx.needs_input_grad
+        along = gradients[0]
+        return (
+            _to_points(points, along, table, grad, sides) if needs_points else None,
+            _to_table(points, along, grad, sides, table) if needs_table else None,
+            _features(points, along, table, sides) if needs_grad else None,
+            None,
+        )
 
 
 def hashgrid(
@@ -303,4 +285,4 @@ def hashgrid(
 ) -> Float[Tensor, "N LF"]:
     """See ops.hashgrid."""
     sides = torch.tensor(resolutions, dtype=torch.int32).to(points.device, non_blocking=True)
-    return _Gather.apply(points, table, sides)
+    return _Gather.apply(points.contiguous(), table, sides)

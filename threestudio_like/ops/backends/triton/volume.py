@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from threestudio_like.ops.backends.triton.kernels import kernel, launch, power_of_two
 
-WARP = {"N": 32, "num_warps": 1}  # most rays have few samples
+WARP: dict[str, Any] = {"N": 32, "num_warps": 1}  # most rays have few samples
 
 
 @kernel

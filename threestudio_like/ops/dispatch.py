@@ -36,11 +36,14 @@ TRITON = "threestudio_like.ops.backends.triton"
 # op -> backend -> "module:function" with the reference's signature, in order of preference
 IMPLEMENTATIONS: dict[str, dict[str, str]] = {
     "hashgrid": {"numba": f"{NUMBA}.hashgrid:hashgrid", "triton": f"{TRITON}.hashgrid:hashgrid"},
-    "rasterize": {"numba": f"{NUMBA}.rasterize:rasterize"},
-    "interpolate": {"numba": f"{NUMBA}.interpolate:interpolate"},
+    "rasterize": {"numba": f"{NUMBA}.rasterize:rasterize", "triton": f"{TRITON}.rasterize:rasterize"},
+    "interpolate": {
+        "numba": f"{NUMBA}.interpolate:interpolate",
+        "triton": f"{TRITON}.interpolate:interpolate",
+    },
     "screen_derivatives": {"numba": f"{NUMBA}.derivatives:screen_derivatives"},
     "attribute_derivatives": {"numba": f"{NUMBA}.derivatives:attribute_derivatives"},
-    "antialias": {"numba": f"{NUMBA}.antialias:antialias"},
+    "antialias": {"numba": f"{NUMBA}.antialias:antialias", "triton": f"{TRITON}.antialias:antialias"},
     "weights_from_alpha": {
         "numba": f"{NUMBA}.volume:weights_from_alpha",
         "triton": f"{TRITON}.volume:weights_from_alpha",

@@ -8,6 +8,8 @@ that size: level = log2 sigma_max(J) (Williams 1983; Laine et al. 2020, section 
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -102,29 +104,32 @@ def fill(texture: Float[Tensor, "H W C"], known: Bool[Tensor, "H W"], margin: in
 
     Growing keeps a chart's rim sharp under bilinear reading; the pyramid keeps coarse mip levels clean.
     """
-    weight = known[None, None].to(texture.dtype)
-    values = texture.permute(2, 0, 1)[None] * weight
+    values = torch.cat([texture, torch.ones_like(texture[..., :1])], dim=-1) * known[..., None]
+    values = F.pad(values, (0, 0, 1, 1, 1, 1))
     for _ in range(margin):
-        values, weight = _grown(values, weight)
-    return torch.where(known[..., None], texture, _pulled(values, weight)[0].permute(1, 2, 0))
+        _grow(values)
+    return torch.where(known[..., None], texture, _pulled(values[1:-1, 1:-1]))
 
 
-def _grown(
-    values: Float[Tensor, "1 C H W"], weight: Float[Tensor, "1 1 H W"]
-) -> tuple[Float[Tensor, "1 C H W"], Float[Tensor, "1 1 H W"]]:
-    """One more ring of texels: each the mean of its known neighbours."""
-    near = F.avg_pool2d(weight, 3, stride=1, padding=1)
-    mean = F.avg_pool2d(values, 3, stride=1, padding=1) / near.clamp(min=1e-6)
-    return torch.where(weight > 0, values, mean * (near > 0)), (near > 0).to(weight.dtype)
+def _grow(values: Float[Tensor, "H W D"]) -> None:
+    """Write one more ring of texels, means of their known neighbours: those whose last value is 1."""
+    known = values[..., -1] > 0
+    near = known[:, :-2] | known[:, 1:-1] | known[:, 2:]
+    near = (near[:-2] | near[1:-1] | near[2:]) & ~known[1:-1, 1:-1]
+    row, column = torch.nonzero(near, as_tuple=True)
+    total = values.new_zeros(len(row), values.shape[-1])
+    for i, j in itertools.product(range(3), range(3)):
+        total += values[row + i, column + j]
+    values[row + 1, column + 1] = total / total[:, -1:]
 
 
-def _pulled(values: Float[Tensor, "1 C H W"], weight: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 C H W"]:
+def _pulled(values: Float[Tensor, "H W D"]) -> Float[Tensor, "H W C"]:
     """Fill holes from the next coarser level, and that one from its own (push-pull, Gortler et al. 1996)."""
-    height, width = weight.shape[-2:]
-    if bool((weight > 0).all()) or (height == 1 and width == 1):
-        return values
-    near = F.avg_pool2d(weight, 2, ceil_mode=True)
-    mean = F.avg_pool2d(values, 2, ceil_mode=True) / near.clamp(min=1e-6)
-    coarse = _pulled(mean, (near > 0).to(weight.dtype))
-    fine = F.interpolate(coarse, (height, width), mode="nearest")
-    return torch.where(weight > 0, values, fine)
+    height, width, _ = values.shape
+    known = values[..., -1:] > 0
+    if bool(known.all()) or (height == 1 and width == 1):
+        return values[..., :-1]
+    halved = _halved(F.pad(values, (0, 0, 0, width % 2, 0, height % 2)))
+    coarse = _pulled(halved / torch.where(halved[..., -1:] > 0, halved[..., -1:], 1.0))
+    fine = coarse.repeat_interleave(2, dim=0).repeat_interleave(2, dim=1)[:height, :width]
+    return torch.where(known, values[..., :-1], fine)

@@ -204,3 +204,8 @@ def test_bug_keeps_its_traceback(run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiny.System, "training_step", lambda self, batch, batch_idx: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("plan=[first]")
+
+
+def test_backends_are_named_briefly():
+    assert session.spoken({"hashgrid": "numba", "blend": "numba"}) == "numba"
+    assert session.spoken({"a": "torch", "b": "numba", "c": "torch"}) == "b by numba, a c by torch"

@@ -80,9 +80,17 @@ def execute(tree: Mapping[str, Any], folder: RunFolder, first: Any) -> None:
     folder.record(state="running", error="", **circumstances())
     log.info("%s", folder.path)
     chosen = table("cuda" if torch.cuda.is_available() else "cpu")
-    log.info("ops: %s", ", ".join(f"{op} by {backend}" for op, backend in chosen.items()))
+    log.info("ops: %s", spoken(chosen))
     stages.run(tree, folder, first)
     log.info("%s", folder.path)
+
+
+def spoken(chosen: Mapping[str, str]) -> str:
+    """Which backend does which ops; one that does all of them is named alone."""
+    backends = {name: [op for op in chosen if chosen[op] == name] for name in sorted(set(chosen.values()))}
+    if len(backends) == 1:
+        return next(iter(backends))
+    return ", ".join(f"{' '.join(ops)} by {name}" for name, ops in backends.items())
 
 
 @contextmanager

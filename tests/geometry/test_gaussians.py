@@ -36,7 +36,7 @@ def shell(count=1500, radius=0.4):
     geometry.place(radius * points, features)
     with torch.no_grad():
         geometry.opacity_logits.fill_(2.0)
-        geometry.log_scales.fill_(math.log(0.012))
+        geometry.log_scales.fill_(math.log(0.02))
     return geometry
 
 

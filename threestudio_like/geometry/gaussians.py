@@ -114,13 +114,13 @@ class Gaussians(Cloud):
     def surface(self, resolution: int) -> Mesh:
         """Where the sum of the Gaussians is the level, by marching tetrahedra; filled, and closed in the box.
 
-        Gaussians are taken to be no thinner than half a cell, so that none falls between the vertices.
+        Gaussians are taken to be no thinner than a quarter of a cell, so that none falls between vertices.
         """
         grid = lattice(resolution)
         with torch.no_grad():
             vertices = grid.vertices.to(self.means) * self.radius
             cloud = self.ellipsoids()
-            cloud = cloud._replace(scales=cloud.scales.clamp_min(self.radius / resolution))
+            cloud = cloud._replace(scales=cloud.scales.clamp_min(0.5 * self.radius / resolution))
             density, _ = field(vertices, cloud, self.means[:, :0])
             inner = (grid.vertices.abs() < 1).all(-1).to(density.device)
             values = self.level - torch.where(inner, density, 0.0)

@@ -69,6 +69,11 @@ class System(LightningModule):
         """Whether a loss counts at this step, that is: has a weight other than zero."""
         return self.weights[name](step) != 0
 
+    def keep_pace(self, factor: float) -> None:
+        """Learning rates as they are configured, times `factor`: a function of the step, not of the past."""
+        for group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
+            group["lr"] = factor * self.optimization.learning_rates[group["name"]]
+
     def training_step(self, batch: Any, batch_idx: int) -> Float[Tensor, ""]:
         """The weighted sum."""
         torch.manual_seed(mixed(self.seed, batch.step, self.global_rank))

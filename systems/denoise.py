@@ -92,9 +92,7 @@ class Denoise(System):
 
     def on_train_batch_start(self, batch: Example, batch_idx: int) -> None:
         """Learning rates are functions of the step, so a resumed run may be given others."""
-        pace = self.rules.pace(batch.step)
-        for group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
-            group["lr"] = pace * self.optimization.learning_rates[group["name"]]
+        self.keep_pace(self.rules.pace(batch.step))
 
     @torch.no_grad()
     def on_train_batch_end(self, outputs: Any, batch: Example, batch_idx: int) -> None:

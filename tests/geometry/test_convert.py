@@ -8,7 +8,9 @@ from torch import nn
 
 from threestudio_like.background.solid import Solid
 from threestudio_like.fields.hashgrid import HashGrid
+from threestudio_like.geometry.base import Explicit
 from threestudio_like.geometry.convert import begin
+from threestudio_like.geometry.density import Cone, Density
 from threestudio_like.geometry.gaussians import Gaussians
 from threestudio_like.geometry.sdf import SDF
 from threestudio_like.geometry.tetgrid import TetGrid
@@ -83,6 +85,70 @@ def bent():
     with torch.no_grad():
         bent.encoding.table.add_(3 * torch.randn_like(bent.encoding.table))
     return bent
+
+
+class Fog(Density):
+    """The same two balls, hollow, as a fog whose edge is here sharper and there softer."""
+
+    def raw(self, points):
+        distance = Bent.sphere(self, points)
+        shell = torch.minimum(-distance, distance + 0.12)  # thin again where nobody sees it
+        return self.level + 20 * Bent.slope(points) * shell
+
+
+@pytest.fixture
+def fog():
+    torch.manual_seed(0)
+    settings = {"radius": 0.75, "num_features": 3, "width": 16, "depth": 1, "epsilon": 0.01}
+    bias = Cone(offset=0.0, scale=0.0, radius=1.0)
+    settings |= {"activation": "exp", "bias": bias, "threshold": 10.0, "min_component": 0.0}
+    fog = Fog(encoding=encoding(), **settings)
+    with torch.no_grad():
+        fog.encoding.table.add_(3 * torch.randn_like(fog.encoding.table))
+    return fog
+
+
+def test_fog_to_sdf_keeps_surface_and_colours(fog):
+    """Distances are true ones, also in the cavity, which is filled."""
+    torch.manual_seed(0)
+    target = field(sphere_radius=0.5)
+    target.encoding = HashGrid(
+        num_levels=4, features_per_level=2, log2_table=14, base_resolution=8, finest_resolution=48
+    )
+    begin(target, fog)
+    mesh = fog.surface(48)
+    near = mesh.vertices + 0.03 * torch.randn(mesh.vertices.shape)
+    true = Bent.sphere(target, near)
+    assert (target.sdf(near) - true).abs().mean() < 0.004
+    assert (fog.features(mesh.vertices) - target.features(mesh.vertices)).abs().mean() < 0.1
+    wanted, found = shown(fog_as_mesh(mesh), MeshRenderer()), shown(target, neus())
+    assert overlap(found.alpha > 0.5, wanted.alpha > 0.5) > 0.97
+    filled = target.surface(48)
+    assert signed_volume(*filled[:2]) == pytest.approx(signed_volume(*mesh[:2]).item(), rel=0.02)
+
+
+def test_fog_to_tets_keeps_surface_and_colours(fog):
+    target = tets()
+    begin(target, fog)
+    mesh = fog.surface(48)
+    wanted, found = shown(fog_as_mesh(mesh), MeshRenderer()), shown(target, MeshRenderer())
+    assert overlap(found.alpha > 0.5, wanted.alpha > 0.5) > 0.97
+    assert (fog.features(mesh.vertices) - target.features(mesh.vertices)).abs().mean() < 0.1
+    near = target.distance.abs() < 0.05
+    assert (target.distance - Bent.sphere(target, target.vertices())[:, 0])[near].abs().mean() < 0.004
+
+
+def fog_as_mesh(mesh):
+    """To be shown by the mesh renderer."""
+
+    class Shown(Explicit):
+        def mesh(self):
+            return mesh
+
+        def features(self, points):
+            return torch.zeros_like(points)
+
+    return Shown(radius=0.75, num_features=3)
 
 
 def cameras(count=6, size=64):

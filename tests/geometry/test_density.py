@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from threestudio_like.fields.hashgrid import HashGrid
-from threestudio_like.geometry.density import ACTIVATIONS, Cone, Constant, Density, Gaussian
+from threestudio_like.geometry.density import ACTIVATIONS, Cone, Density, Gaussian
 from threestudio_like.ops.mesh import signed_volume
 
 
@@ -16,7 +16,7 @@ def small_density(**changes) -> Density:
         num_levels=4, features_per_level=2, log2_table=10, base_resolution=4, finest_resolution=16
     )
     settings = {"radius": 0.75, "num_features": 3, "width": 16, "depth": 1, "activation": "softplus"}
-    settings |= {"bias": Cone(scale=10.0, radius=0.4), "epsilon": 0.01, "threshold": 1.0}
+    settings |= {"bias": Cone(offset=0.0, scale=10.0, radius=0.4), "epsilon": 0.01, "threshold": 1.0}
     return Density(encoding=encoding, **settings | {"min_component": 0.01} | changes)
 
 
@@ -47,10 +47,10 @@ def test_an_exponential_does_not_overflow():
 
 def test_biases_in_closed_form():
     points = torch.tensor([[0.0, 0.0, 0.0], [0.3, 0.0, 0.4]])
-    assert Constant(value=-1.0)(points).flatten().tolist() == [-1.0, -1.0]
-    assert Cone(scale=10.0, radius=0.25)(points).flatten().tolist() == pytest.approx([10.0, -10.0])
-    expected = [5.0, 5.0 * math.exp(-0.5)]
-    assert Gaussian(scale=5.0, radius=0.5)(points).flatten().tolist() == pytest.approx(expected)
+    cone = Cone(offset=-1.0, scale=10.0, radius=0.25)
+    assert cone(points).flatten().tolist() == pytest.approx([9.0, -11.0])
+    expected = [7.0, 2.0 + 5.0 * math.exp(-0.5)]
+    assert Gaussian(offset=2.0, scale=5.0, radius=0.5)(points).flatten().tolist() == pytest.approx(expected)
 
 
 def test_it_is_the_blob_at_first(points):
@@ -100,11 +100,11 @@ def test_cavities_are_filled():
 
 def test_no_surface_is_said():
     with pytest.raises(ValueError, match="no surface"):
-        small_density(bias=Constant(value=-8.0)).surface(8)
+        small_density(bias=Cone(offset=-8.0, scale=0.0, radius=1.0)).surface(8)
 
 
 def test_fog_that_reaches_the_box_ends_there():
-    mesh = small_density(bias=Constant(value=8.0)).surface(24)
+    mesh = small_density(bias=Cone(offset=8.0, scale=0.0, radius=1.0)).surface(24)
     assert signed_volume(mesh.vertices, mesh.faces) == pytest.approx(1.5**3, rel=0.15)
     sides = torch.cat([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]])
     assert {tuple(side) for side in sides.tolist()} == {tuple(side) for side in sides.flip(1).tolist()}

@@ -139,7 +139,7 @@ def test_gradients_reach_every_parameter(camera):
     )
     settings = {"radius": 0.75, "num_features": 3, "width": 16, "depth": 1, "activation": "softplus"}
     settings |= {"epsilon": 0.01, "threshold": 1.0, "min_component": 0.01}
-    field = Density(encoding=encoding, bias=Cone(scale=10.0, radius=0.4), **settings)
+    field = Density(encoding=encoding, bias=Cone(offset=0.0, scale=10.0, radius=0.4), **settings)
     scene = Scene(geometry=field, material=Plain(), background=Solid(rgb=[1.0, 1.0, 1.0]))
     with torch.no_grad():
         for parameter in scene.parameters():

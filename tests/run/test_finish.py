@@ -49,6 +49,16 @@ def test_each_step_once(folder: RunFolder) -> None:
     assert model.exists()
 
 
+def test_the_last_stage_s_own_scores_are_the_run_s(folder: RunFolder) -> None:
+    folder.record_part("stages", "a", state="finished", seconds=2.0, steps=3, psnr=20.0)
+    folder.record_part("stages", "b", state="finished", seconds=1.0, steps=4, psnr=30.0, mean=7.0)
+    finish.run(CONFIG, folder, ["a"], again=True)
+    metrics = json.loads((folder.path / "metrics.json").read_text())
+    assert metrics["psnr"] == 30.0 and metrics["seconds"] == 3.0
+    assert metrics["mean"] < 2.0  # what the export scores comes first
+    assert "steps" not in metrics and "state" not in metrics
+
+
 def test_no_scene_no_export(folder: RunFolder) -> None:
     finish.run(CONFIG, folder, ["b"], again=True)
     assert not (folder.path / "export").exists() and folder.manifest["state"] == "finished"

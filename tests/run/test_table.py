@@ -53,6 +53,7 @@ def test_the_table_is_markdown_with_equal_columns(outputs: Path) -> None:
     lines = text(rows(outputs)).splitlines()
     assert len({len(line) for line in lines}) == 1 and len(lines) == 5
     assert "| 0.5 " in lines[2] and lines[1].startswith("| ---")
+    assert "front_psnr" in lines[0] and "ssim" not in lines[0]  # which no run has
 
 
 def test_the_command_prints_it_and_refuses_what_is_no_folder(outputs: Path, capsys) -> None:

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from threestudio_like.data import named, picture
 from threestudio_like.data.cameras import Cameras, Pose
 from threestudio_like.data.draw import Light, draw
-from threestudio_like.records import Batch, Posed, View
+from threestudio_like.records import Batch, Mesh, Posed, View
 
 log = logging.getLogger(__name__)
 
@@ -86,10 +86,15 @@ class Image(LightningDataModule):
             log.warning("%s: %s", self.file or self.object, remark)
 
     @cached_property
+    def truth(self) -> Mesh | None:
+        """The mesh that the picture is rendered from; none for a file of the user's."""
+        return None if self.object is None else named.read(self.object)
+
+    @cached_property
     def master(self) -> Float[Tensor, "size size 4"]:
         """The prepared square picture, straight alpha."""
-        if self.object is not None:
-            view = draw(named.read(self.object), self.pose.camera(self.size), self.light)
+        if self.truth is not None:
+            view = draw(self.truth, self.pose.camera(self.size), self.light)
             return torch.cat([view.rgb, view.alpha], dim=-1)[0]
         assert self.file is not None
         path = Path(self.file).expanduser()

@@ -6,10 +6,10 @@ What a step sees is a function of (seed, step, rank), so a resumed run goes on w
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from threestudio_like.data import named, picture, transforms
 from threestudio_like.data.cameras import Pose
 from threestudio_like.data.draw import Light, draw
 from threestudio_like.data.image import Stream
-from threestudio_like.ops.camera import chosen, crop, orbit, resized
+from threestudio_like.ops.camera import chosen, crop, orbit, resized, split
 from threestudio_like.records import Camera, Mesh, Posed, View
 
 BATCH = 8  # pictures drawn at once
@@ -174,14 +174,16 @@ def spiral(cameras: Cameras, count: int, turn: int, side: int) -> Camera:
 
 
 def photographed(mesh: Mesh, camera: Camera, light: Light) -> View:
-    """Drawn a few at a time, to bound the memory; without depth and normals."""
-    parts = [draw(mesh, chosen(camera, part), light) for part in torch.arange(len(camera.c2w)).split(BATCH)]
-    return View(camera, torch.cat([part.rgb for part in parts]), torch.cat([part.alpha for part in parts]))
+    """Drawn a few at a time, to bound the memory."""
+    parts = [draw(mesh, part, light) for part in split(camera, BATCH)]
+    return View(
+        camera, *(torch.cat(pictures) for pictures in zip(*(part[1:] for part in parts), strict=True))
+    )
 
 
 def some(view: View, index: Int[Tensor, " n"]) -> View:
     """Pictures in the order of `index`."""
-    return View(chosen(view.camera, index), view.rgb[index], view.alpha[index])
+    return replaced(view, chosen(view.camera, index), lambda pictures: pictures[index])
 
 
 def windows(view: View, top: Int[Tensor, " B"], left: Int[Tensor, " B"], side: int) -> View:
@@ -190,7 +192,13 @@ def windows(view: View, top: Int[Tensor, " B"], left: Int[Tensor, " B"], side: i
     columns = left[:, None, None] + torch.arange(side)
     which = torch.arange(len(top))[:, None, None]
     camera = crop(view.camera, top, left, side, side)
-    return View(camera, view.rgb[which, rows, columns], view.alpha[which, rows, columns])
+    return replaced(view, camera, lambda pictures: pictures[which, rows, columns])
+
+
+def replaced(view: View, camera: Camera, change: Callable[[Tensor], Tensor]) -> View:
+    """With another camera, and all that was seen changed alike."""
+    changed: list[Any] = [None if pictures is None else change(pictures) for pictures in view[1:]]
+    return View(camera, *changed)
 
 
 def bounds(alpha: Float[Tensor, "H W"]) -> Int[Tensor, "2 2"]:

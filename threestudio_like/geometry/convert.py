@@ -10,16 +10,18 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from threestudio_like.geometry.base import Geometry
+from threestudio_like.geometry.density import Density
 from threestudio_like.geometry.gaussians import Gaussians
 from threestudio_like.geometry.sdf import SDF
 from threestudio_like.geometry.tetgrid import TetGrid
-from threestudio_like.ops.mesh import spread
+from threestudio_like.ops.mesh import spread, vertex_normals
 
-SURFACE = 64  # cells a side of a surface that Gaussians are put on
+SURFACE = 64  # cells a side of a surface that Gaussians are put on, or that is taken from a fog
+POOL = 2**16  # points that a field is trained on
 
 
 def begin(target: Geometry, source: Geometry) -> None:
@@ -48,9 +50,7 @@ def sdf_to_sdf(target: SDF, source: SDF) -> None:
 def sdf_to_tetgrid(target: TetGrid, source: SDF) -> None:
     """Distances on a lattice that fits the object."""
     vertices = source.surface(target.resolution).vertices
-    margin = 0.1 * (vertices.amax(0) - vertices.amin(0))
-    target.lower.copy_((vertices.amin(0) - margin).clamp(min=-target.radius))
-    target.upper.copy_((vertices.amax(0) + margin).clamp(max=target.radius))
+    fit_box(target, vertices)
     target.sample(lambda points: torch.cat([normalized_distance(source, p) for p in points.split(2**16)]))
     features_to_features(target, source, vertices)
 
@@ -62,6 +62,71 @@ def normalized_distance(source: SDF, points: Float[Tensor, "N 3"]) -> Float[Tens
     """
     slope = torch.linalg.vector_norm(source.gradient(points), dim=-1)
     return source.sdf(points)[:, 0] / slope.clamp(0.25, 4.0)
+
+
+def density_to_sdf(target: SDF, source: Density) -> None:
+    """Trained on the signed distance to the fog's surface and on its features, near it and all around."""
+    surface = source.surface(SURFACE).vertices
+    generator = torch.Generator().manual_seed(0)
+    near = torch.randint(len(surface), (POOL // 2,), generator=generator)
+    reach = torch.tensor([0.01, 0.05]).repeat(POOL // 4)[:, None] * target.radius
+    noise = reach * torch.randn(POOL // 2, 3, generator=generator)
+    anywhere = (2 * torch.rand(POOL // 2, 3, generator=generator) - 1) * target.radius
+    points = torch.cat([surface[near] + noise.to(surface), anywhere.to(surface)])
+    distances, features = signed_distances(source)(points)[:, None], source.features(points)
+    optimizer = torch.optim.Adam(target.parameters(), lr=0.01, betas=(0.9, 0.99))
+    rounds = 300
+    for step in range(rounds):
+        optimizer.param_groups[0]["lr"] = 0.01 * 0.03 ** (step / rounds)
+        pick = torch.randint(POOL, (4096,), generator=generator)
+        with torch.enable_grad():
+            encoded = target.encoded(points[pick])
+            sdf = target.sphere(points[pick]) + target.distance(encoded)
+            loss = F.l1_loss(sdf, distances[pick])
+            loss = loss + 0.1 * F.mse_loss(target.feature(encoded), features[pick])
+            optimizer.zero_grad()
+            loss.backward()
+        optimizer.step()
+
+
+def density_to_tetgrid(target: TetGrid, source: Density) -> None:
+    """Distances to the fog's surface on a lattice that fits the object."""
+    fit_box(target, source.surface(SURFACE).vertices)
+    target.sample(signed_distances(source))
+    features_to_features(target, source, source.surface(SURFACE).vertices)
+
+
+def signed_distances(source: Density) -> Callable[[Float[Tensor, "N 3"]], Float[Tensor, " N"]]:
+    """To the fog's surface; cavities are inside, small parts that the surface leaves out are not."""
+    mesh = source.surface(SURFACE)
+    vertices, normals = mesh.vertices, vertex_normals(mesh.vertices, mesh.faces)
+    spacing = 2 * source.radius / SURFACE
+
+    def distances(points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
+        found = [nearest(part, vertices) for part in points.split(2**10)]
+        away, which = (torch.cat(parts) for parts in zip(*found, strict=True))
+        height = ((points - vertices[which]) * normals[which]).sum(-1)
+        thick = torch.cat([source.raw(part)[:, 0] > source.level for part in points.split(2**16)])
+        inside = torch.where(away < spacing, thick, height < 0)
+        size = torch.where(away < 2 * spacing, height.abs(), away)
+        return torch.where(inside, -size, size)
+
+    return distances
+
+
+def nearest(
+    points: Float[Tensor, "N 3"], vertices: Float[Tensor, "V 3"]
+) -> tuple[Float[Tensor, " N"], Int[Tensor, " N"]]:
+    """(distance, index) of each point's nearest vertex."""
+    away, which = torch.cdist(points, vertices).min(dim=1)
+    return away, which
+
+
+def fit_box(target: TetGrid, vertices: Float[Tensor, "V 3"]) -> None:
+    """The lattice around the object, a tenth larger on each side."""
+    margin = 0.1 * (vertices.amax(0) - vertices.amin(0))
+    target.lower.copy_((vertices.amin(0) - margin).clamp(min=-target.radius))
+    target.upper.copy_((vertices.amax(0) + margin).clamp(max=target.radius))
 
 
 def tetgrid_to_tetgrid(target: TetGrid, source: TetGrid) -> None:
@@ -93,7 +158,9 @@ def surface_to_gaussians(target: Gaussians, source: Geometry) -> None:
     target.place(points, source.features(points))
 
 
-def features_to_features(target: SDF | TetGrid, source: SDF | TetGrid, surface: Float[Tensor, "V 3"]) -> None:
+def features_to_features(
+    target: SDF | TetGrid, source: SDF | TetGrid | Density, surface: Float[Tensor, "V 3"]
+) -> None:
     """Copy where both are built alike; where the copy does not say the same, fit near the surface."""
     same = copied(target.encoding, source.encoding) and copied(target.feature, source.feature)
     if not (same and torch.allclose(target.features(surface), source.features(surface), atol=1e-4)):
@@ -129,6 +196,8 @@ def fit_features(
 
 CONVERSIONS: dict[tuple[type, type], Callable] = {
     (SDF, SDF): sdf_to_sdf,
+    (SDF, Density): density_to_sdf,
+    (TetGrid, Density): density_to_tetgrid,
     (TetGrid, SDF): sdf_to_tetgrid,
     (TetGrid, TetGrid): tetgrid_to_tetgrid,
     (Gaussians, Gaussians): gaussians_to_gaussians,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from threestudio_like.fields.mlp import MLP
 from threestudio_like.geometry.base import Volume
-from threestudio_like.ops.isosurface import enclosed, lattice, marching_tets
+from threestudio_like.ops.isosurface import Lattice, enclosed, lattice, marching_tets
 from threestudio_like.ops.mesh import large_components
 from threestudio_like.records import Mesh
 
@@ -38,37 +38,28 @@ ACTIVATIONS = {
 Bias = Callable[[Tensor], Tensor]  # points [N 3] to [N 1]
 
 
-class Constant:
-    """The same everywhere."""
-
-    def __init__(self, *, value: float) -> None:
-        self.value = value
-
-    def __call__(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 1"]:
-        """`value` at each point."""
-        return torch.full_like(points[:, :1], self.value)
-
-
 class Cone:
-    """scale (1 - |x| / radius): Magic3D's blob (Lin et al. 2023), 0 at `radius`."""
+    """offset + scale (1 - |x| / radius): Magic3D's blob (Lin et al. 2023), `offset` alone at `radius`."""
 
-    def __init__(self, *, scale: float, radius: float) -> None:
-        self.scale, self.radius = scale, radius
+    def __init__(self, *, offset: float, scale: float, radius: float) -> None:
+        self.offset, self.scale, self.radius = offset, scale, radius
 
     def __call__(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 1"]:
         """Falls in every direction."""
-        return self.scale * (1 - torch.linalg.vector_norm(points, dim=-1, keepdim=True) / self.radius)
+        height = 1 - torch.linalg.vector_norm(points, dim=-1, keepdim=True) / self.radius
+        return self.offset + self.scale * height
 
 
 class Gaussian:
-    """scale exp(-|x|^2 / (2 radius^2)): DreamFusion's blob (Poole et al. 2022, appendix A)."""
+    """offset + scale exp(-|x|^2 / (2 radius^2)): DreamFusion's blob (Poole et al. 2022, appendix A)."""
 
-    def __init__(self, *, scale: float, radius: float) -> None:
-        self.scale, self.radius = scale, radius
+    def __init__(self, *, offset: float, scale: float, radius: float) -> None:
+        self.offset, self.scale, self.radius = offset, scale, radius
 
     def __call__(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 1"]:
         """Falls in every direction."""
-        return self.scale * torch.exp(-0.5 * (points / self.radius).square().sum(-1, keepdim=True))
+        height = torch.exp(-0.5 * (points / self.radius).square().sum(-1, keepdim=True))
+        return self.offset + self.scale * height
 
 
 class Density(Volume):
@@ -80,7 +71,7 @@ class Density(Volume):
         encoding: of points in [0, 1]^3; shared by both heads.
         width, depth: of the heads, hidden units and hidden layers.
         activation: softplus or exp.
-        bias: added before the activation: Constant, Cone or Gaussian.
+        bias: added before the activation: Cone or Gaussian; a scale of 0 is the same everywhere.
         epsilon: step of the finite differences, world units.
         threshold: density at which `surface` is.
         min_component: `surface` drops parts with fewer faces than this share of the largest.
@@ -152,19 +143,23 @@ class Density(Volume):
         gradient = (raw[:, 1:] - raw[:, :1]) / steps
         return self.activation.forward(raw[:, :1]), self.feature(encoded[::4]), gradient
 
-    def surface(self, resolution: int) -> Mesh:
-        """Where the density is the threshold, by marching tetrahedra; without what cannot be seen inside.
+    @torch.no_grad()
+    def levels(self, resolution: int) -> tuple[Lattice, Float[Tensor, " V"]]:
+        """Over the box [-1, 1]^3 times the radius: negative where it is thick, or where nobody can see.
 
-        Fog that reaches the box's faces ends there, so that the surface is closed.
+        Fog that reaches the box's faces ends there, so that a surface is closed.
         """
         grid = lattice(resolution)
-        with torch.no_grad():
-            vertices = grid.vertices.to(next(self.parameters())) * self.radius
-            values = self.level - torch.cat([self.raw(part) for part in vertices.split(2**18)])[:, 0]
-            border = (grid.vertices.abs().amax(-1) >= 1).to(values.device)
-            values = torch.where(border, values.abs().clamp_min(1e-6), values)
-            values = torch.where(enclosed(values, grid), -values.abs().clamp_min(1e-6), values)
-            vertices, faces = marching_tets(vertices, values, grid)
+        points = (grid.vertices.to(next(self.parameters())) * self.radius).split(2**18)
+        values = self.level - torch.cat([self.raw(part) for part in points])[:, 0]
+        border = (grid.vertices.abs().amax(-1) >= 1).to(values.device)
+        values = torch.where(border, values.abs().clamp_min(1e-6), values)
+        return grid, torch.where(enclosed(values, grid), -values.abs().clamp_min(1e-6), values)
+
+    def surface(self, resolution: int) -> Mesh:
+        """Where the density is the threshold, by marching tetrahedra; without cavities."""
+        grid, values = self.levels(resolution)
+        vertices, faces = marching_tets(grid.vertices.to(values) * self.radius, values, grid)
         if len(faces) == 0:
             raise ValueError("the fog has no surface: its density is nowhere above the threshold")
         return Mesh(*large_components(vertices, faces, self.min_component))

@@ -178,11 +178,12 @@ def enclosed(values: Float[Tensor, " V"], lattice: Lattice) -> Bool[Tensor, " V"
     a, b = lattice.edges.to(values.device).long().unbind(-1)
     passable = free[a] & free[b]
     a, b = a[passable], b[passable]
-    count = -1
-    while count != (count := int(reached.sum())):
-        for _ in range(8):  # counting is as dear as a wave
-            new = reached.clone()
-            new[a[reached[b]]] = True
-            new[b[reached[a]]] = True
-            reached = new
+    while True:  # a wave; edges behind it are done with
+        at_a, at_b = reached[a], reached[b]
+        crossed = at_a != at_b
+        if not crossed.any():
+            break
+        reached[a[crossed]] = reached[b[crossed]] = True
+        ahead = ~(at_a | at_b)
+        a, b = a[ahead], b[ahead]
     return ~reached

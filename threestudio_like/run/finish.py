@@ -63,9 +63,14 @@ def announce(result: Mapping[str, Any]) -> None:
 
 
 def summarize(folder: RunFolder) -> None:
-    """metrics.json of the run: the scores, the seconds of all stages, and what each stage and step said."""
+    """metrics.json of the run: the scores, the seconds of all stages, and what each stage and step said.
+
+    Scores are those of the last stage and of the export.
+    """
     stages = folder.manifest.get("stages", {})
+    last: Mapping[str, Any] = next(reversed(stages.values()), {})
+    own = {name: value for name, value in last.items() if name not in ("state", "seconds", "steps")}
     steps = {name: step.get("result", {}) for name, step in folder.manifest.get("after", {}).items()}
     total = sum(stage.get("seconds", 0.0) for stage in stages.values())
-    summary = {**steps.pop("score", {}), "seconds": round(total, 1), "stages": stages, **steps}
+    summary = {**own, **steps.pop("score", {}), "seconds": round(total, 1), "stages": stages, **steps}
     write(folder.path / "metrics.json", json.dumps(summary, indent=2, default=str) + "\n")

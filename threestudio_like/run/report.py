@@ -21,6 +21,10 @@ from threestudio_like.run.curves import charts
 KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".mp4": "video/mp4"}
 MAX_PICTURES = 6  # of one name and stage: the first, the last, and some between
 MEANING = {
+    "psnr": "dB, over pictures that were never fitted, as the last stage renders them",
+    "ssim": "over the same pictures",
+    "silhouette_iou": "outlines in the same pictures",
+    "handover_iou": "volume that the last stage began with, against that of the stage before",
     "volume_iou": "volume shared with the true mesh, over the volume of both",
     "chamfer": "mean distance between the surfaces; the true mesh's longest side is 1",
     "novel_psnr": "dB, over the views that the picture does not show",

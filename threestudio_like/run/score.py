@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from threestudio_like.data import named
 from threestudio_like.data.draw import OVERSAMPLING
 from threestudio_like.data.draw import draw as draw_lit
 from threestudio_like.data.image import Image
+from threestudio_like.data.posed import PosedViews
 from threestudio_like.export.draw import draw, over_white
 from threestudio_like.export.mesh import read
 from threestudio_like.metrics.image import mask_iou, psnr, ssim
@@ -45,19 +45,19 @@ class Score:
         self.views, self.side = views, side
         self.directions, self.resolution, self.points, self.seed = directions, resolution, points, seed
 
-    def __call__(self, data: Image, folder: Path) -> dict[str, float]:
+    def __call__(self, data: Image | PosedViews, folder: Path) -> dict[str, float]:
         """Measure export/model.glb of a run's folder."""
         file = folder / "export" / "model.glb"
         if not file.exists():
             raise ValueError("no export/model.glb to measure; let export.formats hold glb")
         model = read(file)
         front = self.front(model, data)
-        if data.object is None:
+        truth = data.truth
+        if truth is None:
             return front
-        truth = named.read(data.object)
         return {**self.shape(model, truth), **self.novel(model, truth, data), **front}
 
-    def front(self, model: Mesh, data: Image) -> dict[str, float]:
+    def front(self, model: Mesh, data: Image | PosedViews) -> dict[str, float]:
         """At the picture's own camera."""
         reference = data.reference(self.side)
         view = draw(model, reference.camera, OVERSAMPLING)
@@ -66,9 +66,9 @@ class Score:
             "mask_iou": float(mask_iou(view.alpha, reference.alpha)),
         }
 
-    def novel(self, model: Mesh, truth: Mesh, data: Image) -> dict[str, float]:
+    def novel(self, model: Mesh, truth: Mesh, data: Image | PosedViews) -> dict[str, float]:
         """From new views: its own colours against the mesh under the picture's light; the normals of both."""
-        camera = around(data.pose.camera(self.side), self.views, 0.5)
+        camera = around(data.reference(self.side).camera, self.views, 0.5)
         seen, true = draw(model, camera, OVERSAMPLING), draw_lit(truth, camera, data.light)
         assert seen.normal is not None and true.normal is not None
         both = ((seen.alpha >= 0.5) & (true.alpha >= 0.5))[..., 0]

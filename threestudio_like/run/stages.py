@@ -129,7 +129,8 @@ def run_stage(
     if folder.writes and hasattr(system, "scene"):
         scenes.save(system.scene, stage["system"]["scene"], path)
     together()
-    return measured(trainer, path, writes=folder.writes)
+    scores = system.measure(data) if hasattr(system, "measure") else {}
+    return measured(trainer, path, scores, writes=folder.writes)
 
 
 def trainer_of(node: Mapping[str, Any], key: str, path: Path) -> Trainer:
@@ -158,9 +159,9 @@ def fit(trainer: Trainer, system: LightningModule, data: Any, path: Path) -> Non
         raise KeyboardInterrupt
 
 
-def measured(trainer: Trainer, path: Path, *, writes: bool) -> dict[str, float]:
-    """The last metrics of a stage, in <stage>/metrics.json; returns its time and its steps."""
-    summary = {"seconds": round(keeper(trainer).seconds, 1), "steps": trainer.global_step}
+def measured(trainer: Trainer, path: Path, scores: Mapping[str, float], *, writes: bool) -> dict[str, float]:
+    """The last metrics of a stage, in <stage>/metrics.json; returns its scores, its time and its steps."""
+    summary = {**scores, "seconds": round(keeper(trainer).seconds, 1), "steps": trainer.global_step}
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     if writes:
         write(path / "metrics.json", json.dumps({**metrics, **summary}, indent=2) + "\n")

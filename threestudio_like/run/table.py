@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 SCORES = (
+    "psnr",
+    "ssim",
     "volume_iou",
     "chamfer",
     "novel_psnr",
@@ -64,10 +66,12 @@ def averaged(scores: list[dict[str, float]]) -> dict[str, float]:
 
 
 def text(runs: Iterable[Row]) -> str:
-    """A Markdown table."""
-    lines = [["experiment", "name", "state", *SCORES]]
+    """A Markdown table; a score that no run has gets no column."""
+    runs = list(runs)
+    names = [name for name in SCORES if any(name in run.scores for run in runs)]
+    lines = [["experiment", "name", "state", *names]]
     for run in runs:
-        numbers = [f"{run.scores[name]:.3g}" if name in run.scores else "" for name in SCORES]
+        numbers = [f"{run.scores[name]:.3g}" if name in run.scores else "" for name in names]
         lines.append([run.experiment, run.name, run.state, *numbers])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     lines.insert(1, ["-" * width for width in widths])

@@ -1,0 +1,171 @@
+"""Fitting a scene to pictures whose cameras are known; no prior is asked.
+
+NeRF (Mildenhall et al. 2020), NeuS (Wang et al. 2021) and nvdiffrec's DMTet (Munkberg et al. 2022) are this
+system with their geometry, their renderer and the weights of their losses.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from systems.base import Optimization, System, Weight
+from threestudio_like.geometry.base import Geometry
+from threestudio_like.geometry.convert import begin
+from threestudio_like.loggers.images import column, row
+from threestudio_like.losses import image, mesh, shape
+from threestudio_like.losses.reference import normal_cosine
+from threestudio_like.metrics.image import mask_iou, psnr, ssim
+from threestudio_like.metrics.shape import depths, occupancy, volume_iou
+from threestudio_like.ops.camera import split
+from threestudio_like.records import Mesh, Posed, Render, View
+from threestudio_like.scene import Scene
+from threestudio_like.schedule.anneal import Schedule
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+COMPARED = 64  # cells a side of the volumes that are compared when a stage takes over
+DIRECTIONS = 48  # from which they are looked at
+
+
+class Fit(System):
+    """Holds the scene and the renderer that shows it.
+
+    Losses by what they need: any renderer and pictures (rgb, squared, mask, opaque); pictures with depth or
+    normals, as those of meshes are (depth, normal); samples of a volume (eikonal, orient); a mesh
+    (normal_consistency, laplacian); tetrahedra (sign_change).
+
+    pace: factor on the learning rates, at each step.
+    """
+
+    losses = (
+        "rgb",
+        "squared",
+        "mask",
+        "depth",
+        "normal",
+        "eikonal",
+        "orient",
+        "opaque",
+        "normal_consistency",
+        "laplacian",
+        "sign_change",
+    )
+
+    def __init__(
+        self,
+        *,
+        scene: Scene,
+        renderer: nn.Module,
+        pace: Schedule,
+        seed: int,
+        weights: Mapping[str, Weight],
+        optimization: Optimization,
+        draw_every: int,
+    ) -> None:
+        super().__init__(seed=seed, weights=weights, optimization=optimization, draw_every=draw_every)
+        self.scene = scene
+        self.renderer = renderer
+        self.pace = pace
+        self.kept: float | None = None
+
+    def begin_from(self, scene: Scene) -> None:
+        """Take over what the stage before has made, and measure how much of its volume that kept."""
+        target, source = self.scene.geometry, scene.geometry
+        assert isinstance(target, Geometry) and isinstance(source, Geometry)
+        begin(target, source)
+        self.kept = overlap(source.surface(COMPARED), target.surface(COMPARED))
+        names = type(source).__name__, type(target).__name__
+        log.info("from %s to %s: the volumes' intersection over union is %.3f", *names, self.kept)
+
+    def on_train_batch_start(self, batch: Posed, batch_idx: int) -> None:
+        """Learning rates are functions of the step."""
+        self.keep_pace(self.pace(batch.step))
+
+    def compute(self, batch: Posed) -> dict[str, Float[Tensor, ""]]:
+        """One look from the cameras of the step's pictures."""
+        render = self.renderer(self.scene, batch.view.camera, batch.step)
+        terms = self.terms(render, batch.view)
+        return {name: term() for name, term in terms.items() if self.due(name, batch.step)}
+
+    def terms(self, render: Render, view: View) -> dict[str, Callable[[], Float[Tensor, ""]]]:
+        """Every loss, to be computed if it is due."""
+        picture = view.rgba[..., :3]
+
+        def both() -> Float[Tensor, "B H W 1"]:
+            return view.alpha * render.alpha.detach()
+
+        return {
+            "rgb": lambda: F.l1_loss(render.rgb, picture),
+            "squared": lambda: F.mse_loss(render.rgb, picture),
+            "mask": lambda: image.mask_mse(render.alpha, view.alpha),
+            "depth": lambda: image.masked_l1(render.depth, there("depth", view.depth), both()),
+            "normal": lambda: normal_cosine(render.normal, there("normal", view.normal), both()),
+            "eikonal": lambda: shape.eikonal(there("eikonal", render.samples)),
+            "orient": lambda: shape.orientation(there("orient", render.samples)),
+            "opaque": lambda: shape.opacity_entropy(render.alpha),
+            "normal_consistency": lambda: mesh.normal_consistency(there("normal_consistency", render.mesh)),
+            "laplacian": lambda: mesh.laplacian(there("laplacian", render.mesh)),
+            "sign_change": lambda: mesh.sign_change(self.crossings()),
+        }
+
+    def crossings(self) -> Float[Tensor, "E 2"]:
+        """Of the lattice's edges through the surface, the signed distances at both ends."""
+        geometry: Any = self.scene.geometry
+        if not hasattr(geometry, "crossings"):
+            raise ValueError(f"weights.sign_change: a {type(geometry).__name__} has no lattice; set it to 0")
+        return geometry.crossings()
+
+    @torch.no_grad()
+    def measure(self, data: Any) -> dict[str, float]:
+        """How well pictures that were never fitted are foretold: means over them."""
+        self.eval()
+        unseen = on(data.unseen, self.device)
+        shown = [
+            self.renderer(self.scene, camera, self.trainer.max_steps) for camera in split(unseen.camera, 1)
+        ]
+        rgb, alpha = torch.cat([one.rgb for one in shown]), torch.cat([one.alpha for one in shown])
+        picture = unseen.rgba[..., :3]
+        found = {
+            "psnr": psnr(rgb.clamp(0, 1), picture),
+            "ssim": ssim(rgb.clamp(0, 1), picture),
+            "silhouette_iou": mask_iou(alpha, unseen.alpha),
+        }
+        scores = {name: float(values.mean()) for name, values in found.items()}
+        return scores if self.kept is None else {**scores, "handover_iou": self.kept}
+
+    def pictures(self, batch: Posed) -> dict[str, Float[Tensor, "H W 3"]]:
+        """Unseen pictures, what the scene shows in their place, and its normals."""
+        shown = [self.renderer(self.scene, camera, batch.step) for camera in split(batch.unseen.camera, 1)]
+        truth = row(list(batch.unseen.rgba[..., :3]))
+        colour = row([render.rgb[0].clamp(0, 1) for render in shown])
+        normal = row([render.normal_rgba[0, ..., :3] for render in shown])
+        return {"unseen": column([truth, colour, normal])}
+
+
+def there(name: str, value: T | None) -> T:
+    """What a loss needs, or the user's mistake."""
+    if value is None:
+        raise ValueError(f"weights.{name}: neither pictures nor renderer of this stage have what it needs")
+    return value
+
+
+def on(view: View, device: torch.device) -> View:
+    """The pictures on a device."""
+    camera = view.camera
+    shift = None if camera.shift is None else camera.shift.to(device)
+    camera = camera._replace(c2w=camera.c2w.to(device), fov_y=camera.fov_y.to(device), shift=shift)
+    return View(camera, view.rgb.to(device), view.alpha.to(device))
+
+
+def overlap(one: Mesh, other: Mesh) -> float:
+    """Intersection over union of two volumes, as they are seen from outside."""
+    reach = 1.02 * float(torch.stack([one.vertices.abs().max(), other.vertices.abs().max()]).max())
+    inside = [occupancy(depths(each, reach, DIRECTIONS), reach, COMPARED) for each in (one, other)]
+    return volume_iou(*inside)

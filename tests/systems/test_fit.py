@@ -1,0 +1,109 @@
+"""Fitting, as its stages are wired, on a ball of few pixels; what each loss needs; what a stage says."""
+
+from pathlib import Path
+
+import hydra
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from threestudio_like.records import Posed
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+ENCODING = {"num_levels": 4, "log2_table": 12, "base_resolution": 4, "finest_resolution": 32}
+CAMERAS = {"train": 12, "test": 2, "distance": 2.0, "fov_y": 40.0}
+
+
+@pytest.fixture
+def stage():
+    """(name, overrides) -> the system and the data of a fitting stage, small."""
+
+    def build(name: str, *overrides: str):
+        small = [f"system.scene.geometry.encoding.{key}={value}" for key, value in ENCODING.items()]
+        small += [f"data.cameras.{key}={value}" for key, value in CAMERAS.items()]
+        inside = [f"part.{override}" for override in (*small, "data.size=24", *overrides)]
+        root = [f"+stage@part=fit/{name}", "+object=shapes/sphere", "+dataset=null", "+seed=0"]
+        GlobalHydra.instance().clear()
+        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            config = hydra.compose(overrides=[*root, *inside])
+        GlobalHydra.instance().clear()
+        tree = OmegaConf.to_container(config.part, resolve=True)
+        torch.manual_seed(0)
+        system, data = (hydra.utils.instantiate(tree[key], _convert_="all") for key in ("system", "data"))
+        return system, data
+
+    return build
+
+
+SMALL = {
+    "nerf": ["data.window=12", "data.batch_size=4", "system.renderer.num_steps=32"],
+    "neus": ["data.window=8", "system.renderer.lattice=16", "system.renderer.num_coarse=24"],
+    "dmtet": ["system.scene.geometry.resolution=16", "data.batch_size=4"],
+}
+SMALL["nerf"] += ["system.renderer.resolution=16", "system.scene.geometry.encoding.finest_resolution=16"]
+
+
+def whole(system, data) -> dict[str, float]:
+    """What it says of unseen pictures."""
+
+    class Finished:
+        max_steps = 1000
+
+    system._trainer = Finished()
+    return system.measure(data)
+
+
+@pytest.mark.parametrize(("name", "steps"), [("nerf", 90), ("neus", 60), ("dmtet", 60)])
+def test_a_ball_is_learnt(stage, fitted, name, steps):
+    start = [] if name == "nerf" else ["system.scene.geometry.sphere_radius=0.4"]
+    system, data = stage(name, *SMALL[name], f"system.pace.until={steps}", *start)
+    before = whole(system, data)
+    fitted(system, lambda step: data.batch(step, 0), steps)
+    after = whole(system, data)
+    assert set(after) == {"psnr", "ssim", "silhouette_iou"}
+    assert after["psnr"] > before["psnr"] + 4 and after["psnr"] > 17
+    assert after["silhouette_iou"] > 0.8 > before["silhouette_iou"]
+
+
+def test_only_due_losses_are_computed(stage):
+    system, data = stage("dmtet", *SMALL["dmtet"])
+    expected = {name for name in system.losses if system.due(name, 0)}
+    assert set(system.compute(data.batch(0, 0))) == expected < set(system.losses)
+
+
+def test_depth_and_normals_are_compared_where_pictures_have_them(stage):
+    system, data = stage("dmtet", *SMALL["dmtet"], "system.weights.depth=1", "system.weights.normal=1")
+    batch = data.batch(0, 0)
+    losses = system.compute(batch)
+    assert 0 < losses["depth"] < 0.2 and 0 < losses["normal"] < 0.2  # a ball of another size
+    bare = batch._replace(view=batch.view._replace(depth=None))
+    with pytest.raises(ValueError, match="weights.depth: "):
+        system.compute(bare)
+
+
+@pytest.mark.parametrize(
+    ("name", "loss"),
+    [("dmtet", "eikonal"), ("neus", "normal_consistency"), ("neus", "sign_change"), ("nerf", "orient")],
+)
+def test_a_loss_that_its_stage_cannot_have_is_named(stage, name, loss):
+    system, data = stage(name, *SMALL[name], f"system.weights.{loss}=1.0", "data.batch_size=2")
+    with pytest.raises(ValueError, match=f"weights.{loss}: "):
+        system.compute(data.batch(0, 0))
+
+
+def test_taking_over_says_how_much_it_kept(stage):
+    source, data = stage("neus", *SMALL["neus"], "system.scene.geometry.sphere_radius=0.3")
+    target, _ = stage("dmtet", "system.scene.geometry.resolution=32")
+    target.begin_from(source.scene)
+    assert target.kept > 0.97
+    assert whole(target, data)["handover_iou"] == target.kept
+
+
+def test_pictures_are_unseen_ones_beside_what_is_shown(stage):
+    system, data = stage("dmtet", *SMALL["dmtet"])
+    batch: Posed = data.batch(0, 0)
+    with torch.no_grad():
+        sheet = system.pictures(batch)["unseen"]
+    assert sheet.shape == (72, 48, 3)
+    torch.testing.assert_close(sheet[:24, :24], batch.unseen.rgba[0, ..., :3])

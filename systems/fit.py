@@ -1,7 +1,7 @@
 """Fitting a scene to pictures whose cameras are known; no prior is asked.
 
-NeRF (Mildenhall et al. 2020), NeuS (Wang et al. 2021) and nvdiffrec's DMTet (Munkberg et al. 2022) are this
-system with their geometry, their renderer and the weights of their losses.
+NeRF (Mildenhall et al. 2020), NeuS (Wang et al. 2021), nvdiffrec's DMTet (Munkberg et al. 2022) and Gaussian
+splatting (Kerbl et al. 2023) are this system, each with its geometry, its renderer and its losses' weights.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from systems.base import Optimization, System, Weight
-from threestudio_like.geometry.base import Geometry
+from threestudio_like.geometry.base import Cloud, Geometry
 from threestudio_like.geometry.convert import begin
 from threestudio_like.loggers.images import column, row
 from threestudio_like.losses import image, mesh, shape
@@ -30,23 +30,25 @@ from threestudio_like.schedule.anneal import Schedule
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-COMPARED = 64  # cells a side of the volumes that are compared when a stage takes over
-DIRECTIONS = 48  # from which they are looked at
+COMPARED = 48  # cells a side of the volumes that are compared when a stage takes over
+DIRECTIONS = 32  # from which they are looked at
 
 
 class Fit(System):
     """Holds the scene and the renderer that shows it.
 
-    Losses by what they need: any renderer and pictures (rgb, squared, mask, opaque); pictures with depth or
-    normals, as those of meshes are (depth, normal); samples of a volume (eikonal, orient); a mesh
+    Losses by what they need: any renderer and pictures (rgb, squared, structure, mask, opaque); pictures with
+    depth or normals, as those of meshes are (depth, normal); samples of a volume (eikonal, orient); a mesh
     (normal_consistency, laplacian); tetrahedra (sign_change).
 
+    strategy: what changes the scene between steps (geometry/densify.py), or null.
     pace: factor on the learning rates, at each step.
     """
 
     losses = (
         "rgb",
         "squared",
+        "structure",
         "mask",
         "depth",
         "normal",
@@ -63,6 +65,7 @@ class Fit(System):
         *,
         scene: Scene,
         renderer: nn.Module,
+        strategy: nn.Module | None,
         pace: Schedule,
         seed: int,
         weights: Mapping[str, Weight],
@@ -72,14 +75,21 @@ class Fit(System):
         super().__init__(seed=seed, weights=weights, optimization=optimization, draw_every=draw_every)
         self.scene = scene
         self.renderer = renderer
+        self.strategy = strategy
         self.pace = pace
         self.kept: float | None = None
+        self.shown: Render | None = None
 
     def begin_from(self, scene: Scene) -> None:
-        """Take over what the stage before has made, and measure how much of its volume that kept."""
+        """Take over what the stage before has made, and measure how much of its volume that kept.
+
+        Gaussians that begin on a surface are too faint to have one of their own.
+        """
         target, source = self.scene.geometry, scene.geometry
         assert isinstance(target, Geometry) and isinstance(source, Geometry)
         begin(target, source)
+        if isinstance(target, Cloud):
+            return
         self.kept = overlap(source.surface(COMPARED), target.surface(COMPARED))
         names = type(source).__name__, type(target).__name__
         log.info("from %s to %s: the volumes' intersection over union is %.3f", *names, self.kept)
@@ -88,9 +98,20 @@ class Fit(System):
         """Learning rates are functions of the step."""
         self.keep_pace(self.pace(batch.step))
 
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
+    ) -> None:
+        """The strategy comes right after the optimiser, as a checkpoint is written soon after."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.strategy is not None:
+            done = self.trainer.global_step - 1
+            self.strategy.after_step(self.scene, self.shown, optimizer, done)  # type: ignore[operator]
+            self.shown = None
+
     def compute(self, batch: Posed) -> dict[str, Float[Tensor, ""]]:
         """One look from the cameras of the step's pictures."""
         render = self.renderer(self.scene, batch.view.camera, batch.step)
+        self.shown = None if self.strategy is None else render
         terms = self.terms(render, batch.view)
         return {name: term() for name, term in terms.items() if self.due(name, batch.step)}
 
@@ -104,6 +125,7 @@ class Fit(System):
         return {
             "rgb": lambda: F.l1_loss(render.rgb, picture),
             "squared": lambda: F.mse_loss(render.rgb, picture),
+            "structure": lambda: 1 - ssim(render.rgb, picture).mean(),
             "mask": lambda: image.mask_mse(render.alpha, view.alpha),
             "depth": lambda: image.masked_l1(render.depth, there("depth", view.depth), both()),
             "normal": lambda: normal_cosine(render.normal, there("normal", view.normal), both()),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
+from pytorch_lightning import Trainer
 
 from threestudio_like.records import Posed
 
@@ -21,6 +22,7 @@ def stage():
 
     def build(name: str, *overrides: str):
         small = [f"system.scene.geometry.encoding.{key}={value}" for key, value in ENCODING.items()]
+        small = [] if name == "gaussians" else small
         small += [f"data.cameras.{key}={value}" for key, value in CAMERAS.items()]
         inside = [f"part.{override}" for override in (*small, "data.size=24", *overrides)]
         root = [f"+stage@part=fit/{name}", "+object=shapes/sphere", "+dataset=null", "+seed=0"]
@@ -37,11 +39,17 @@ def stage():
 
 
 SMALL = {
-    "nerf": ["data.window=12", "data.batch_size=4", "system.renderer.num_steps=32"],
+    "nerf": [
+        "data.window=12",
+        "data.batch_size=4",
+        "system.renderer.num_steps=32",
+        "system.renderer.resolution=16",
+        "system.scene.geometry.encoding.finest_resolution=16",
+    ],
     "neus": ["data.window=8", "system.renderer.lattice=16", "system.renderer.num_coarse=24"],
     "dmtet": ["system.scene.geometry.resolution=16", "data.batch_size=4"],
+    "gaussians": ["system.scene.geometry.count=100", "system.strategy.limit=300"],
 }
-SMALL["nerf"] += ["system.renderer.resolution=16", "system.scene.geometry.encoding.finest_resolution=16"]
 
 
 def whole(system, data) -> dict[str, float]:
@@ -107,3 +115,37 @@ def test_pictures_are_unseen_ones_beside_what_is_shown(stage):
         sheet = system.pictures(batch)["unseen"]
     assert sheet.shape == (72, 48, 3)
     torch.testing.assert_close(sheet[:24, :24], batch.unseen.rgba[0, ..., :3])
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.parametrize("name", ["nerf", "gaussians"])
+def test_a_resumed_fit_ends_in_the_same_bits(stage, tmp_path, name):
+    """The occupancy grid goes on from where it was, and so does the control of the Gaussians' number."""
+    tiny = (
+        SMALL[name]
+        + {
+            "nerf": ["system.renderer.refresh_every=2", "system.renderer.warmup=3"],
+            "gaussians": [
+                "system.scene.geometry.count=50",
+                "system.strategy.begin=1",
+                "system.strategy.every=3",
+            ],
+        }[name]
+    )
+
+    def run(last, **settings):
+        system, data = stage(name, *tiny, "system.draw_every=1000")
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        trainer = Trainer(
+            max_steps=last, default_root_dir=tmp_path, enable_checkpointing=False, accelerator="cpu", **quiet
+        )
+        trainer.fit(system, datamodule=data, weights_only=True, **settings)
+        return system, trainer
+
+    whole, _ = run(8)
+    _, stopped = run(5)
+    stopped.save_checkpoint(tmp_path / "stopped.ckpt")
+    resumed, _ = run(8, ckpt_path=str(tmp_path / "stopped.ckpt"))
+    expected, found = whole.state_dict(), resumed.state_dict()
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)

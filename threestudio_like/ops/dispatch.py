@@ -68,8 +68,11 @@ IMPLEMENTATIONS: dict[str, dict[str, str]] = {
     },
     "marching_tets": {"numba": f"{NUMBA}.isosurface:marching_tets"},
     "sample": {"numba": f"{NUMBA}.texture:sample"},
-    "project": {"numba": f"{NUMBA}.splat_project:project"},
-    "blend": {"numba": f"{NUMBA}.splat_blend:blend"},
+    "project": {
+        "numba": f"{NUMBA}.splat_project:project",
+        "triton": f"{TRITON}.splat_project:project",
+    },
+    "blend": {"numba": f"{NUMBA}.splat_blend:blend", "triton": f"{TRITON}.splat_blend:blend"},
 }
 _asked: str = "auto"
 

@@ -111,5 +111,9 @@ def test_an_empty_scene_is_a_clear_error(tmp_path):
 def test_settings_are_checked_before_a_run():
     with pytest.raises(ValueError, match="cannot write 'fbx'"):
         model(formats=["fbx"])
+    with pytest.raises(ValueError, match="formats: none"):
+        model(formats=[])
+    with pytest.raises(ValueError, match="frames: at least 1"):
+        model(frames=0)
     with pytest.raises(ValueError, match="must be even"):
         model(side=33)

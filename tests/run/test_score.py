@@ -90,5 +90,10 @@ def test_a_picture_has_no_truth_but_its_own_view(folder):
 
 def test_without_a_model_it_says_so(tmp_path, folder):
     score = Score(views=4, side=48, directions=8, resolution=8, points=10, seed=0)
-    with pytest.raises(ValueError, match=r"export\.formats"):
+    with pytest.raises(ValueError, match="needs the export"):
         score(data(folder), tmp_path)
+
+
+def test_settings_are_checked_before_a_run():
+    with pytest.raises(ValueError, match="views: at least 1"):
+        Score(views=0, side=48, directions=8, resolution=8, points=10, seed=0)

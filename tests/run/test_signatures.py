@@ -73,3 +73,10 @@ def test_nested_keys() -> None:
 
 def test_partial_needs_only_what_it_has() -> None:
     check({"_target_": "torch.nn.Linear", "_partial_": True, "bias": False}, "a")
+
+
+def test_records_are_checked_like_classes():
+    node = {"_target_": "threestudio_like.export.model.Texture", "size": "abc", "padding": 4}
+    node |= {"smoothing": 20, "normal_map": False, "sharpness": None}
+    with pytest.raises(UserError, match="export.texture.size: expected int"):
+        check(node, "export.texture")

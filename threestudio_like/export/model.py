@@ -66,9 +66,15 @@ class Model:
     ) -> None:
         for name in formats:
             if name not in WRITERS:
-                raise ValueError(f"export.formats: cannot write {name!r}; choose of {', '.join(WRITERS)}")
+                raise ValueError(f"formats: cannot write {name!r}; choose of {', '.join(WRITERS)}")
+        if not formats:
+            raise ValueError(f"formats: none; choose of {', '.join(WRITERS)}")
         if side % 2:
-            raise ValueError(f"export.side: a video's side must be even, not {side}")
+            raise ValueError(f"side: a video's side must be even, not {side}")
+        counts = {"resolution": resolution, "frames": frames, "fps": fps, "side": side, "views": views}
+        for name, count in {**counts, "texture.size": texture.size}.items():
+            if count < 1:
+                raise ValueError(f"{name}: at least 1, not {count}")
         self.formats, self.resolution, self.texture = formats, resolution, texture
         self.frames, self.fps, self.side, self.views = frames, fps, side, views
 

@@ -144,7 +144,10 @@ def near_override(key: str, arguments: list[str], configs: Path) -> str:
         return ""
     for name in key.split("@")[-1].split("."):
         if not isinstance(node, DictConfig) or name not in node:
-            return hint(name, map(str, node)) if isinstance(node, DictConfig) else ""
+            if not isinstance(node, DictConfig):
+                return ""
+            groups = [] if node._get_parent() else ["experiment"]  # chosen like a key
+            return hint(name, [*map(str, node), *groups])
         node = node._get_node(name)
     return ""
 

@@ -42,15 +42,20 @@ class Score:
     def __init__(
         self, *, views: int, side: int, directions: int, resolution: int, points: int, seed: int
     ) -> None:
+        counts = {"views": views, "side": side, "directions": directions}
+        for name, count in {**counts, "resolution": resolution, "points": points}.items():
+            if count < 1:
+                raise ValueError(f"{name}: at least 1, not {count}")
         self.views, self.side = views, side
         self.directions, self.resolution, self.points, self.seed = directions, resolution, points, seed
 
     def __call__(self, data: Image | PosedViews, folder: Path) -> dict[str, float]:
-        """Measure export/model.glb of a run's folder."""
-        file = folder / "export" / "model.glb"
-        if not file.exists():
-            raise ValueError("no export/model.glb to measure; let export.formats hold glb")
-        model = read(file)
+        """Measure export/model.glb of a run's folder, or the other file of it that was asked for."""
+        files = [folder / "export" / f"model.{suffix}" for suffix in ("glb", "obj", "ply")]
+        made = [file for file in files if file.exists()]
+        if not made:
+            raise ValueError("no export/model.glb to measure: the score needs the export")
+        model = read(made[0])
         front = self.front(model, data)
         truth = data.truth
         if truth is None:

@@ -82,7 +82,11 @@ def near(path: str) -> str:
 def signature(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
     """Its parameters, annotations evaluated where that is possible; None for what has no signature."""
     try:
-        return inspect.signature(target, eval_str=True).parameters
+        parameters = inspect.signature(target, eval_str=True).parameters
+        if not hasattr(target, "_fields"):
+            return parameters
+        hints = typing.get_type_hints(target)  # of a NamedTuple: its signature holds them as text
+        return {name: p.replace(annotation=hints[name]) for name, p in parameters.items()}
     except NameError:  # annotations that only type checkers can see
         return inspect.signature(target).parameters
     except (ValueError, TypeError):

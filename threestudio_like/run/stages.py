@@ -27,13 +27,15 @@ ALONE = ("accelerator", "devices", "num_nodes", "strategy")  # what the stages o
 
 
 def check_parts(config: Mapping[str, Any]) -> None:
-    """Every part of every stage, and of what follows them, against its constructor; nothing is built."""
+    """Every part against its constructor; what follows the stages is built, to find a bad value before them."""
     for name, stage in config["stages"].items():
         check_trainer(placed(stage["trainer"], Path()), f"stages.{name}.trainer")
         check(stage["system"], f"stages.{name}.system")
         check(stage["data"], f"stages.{name}.data")
     for name in finish.STEPS:
         check(config.get(name), name)
+        if config.get(name):
+            build(config[name], name)
     check_devices({name: config["stages"][name]["trainer"] for name in planned(config)})
 
 

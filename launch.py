@@ -20,8 +20,8 @@ mistakes: list[Exception] = []  # of all runs of a sweep
 def task(config: DictConfig) -> None:
     """One run; in a sweep a mistake ends this run only."""
     runtime = HydraConfig.get()
-    overrides = list(runtime.overrides.task)
     try:
+        overrides = list(runtime.overrides.task)
         tree = tree_of(config, overrides)
         from threestudio_like.run.session import start  # mistakes so far need not wait for torch
 

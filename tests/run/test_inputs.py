@@ -56,7 +56,7 @@ def test_an_object_may_be_a_name_and_a_dataset_a_folder(tmp_path: Path) -> None:
         ("dataset", "foldr", "dataset: no such folder 'foldr'; did you mean 'folder'?"),
         ("image", "/dev/null", "image: '/dev/null' is a device; expected a picture's file"),
         ("image", "x" * 5000, f"image: cannot read '{'x' * 5000}' (File name too long)"),
-        ("image", "~nobody-has-this-name/cup.jpg", "image: "),
+        ("image", "~no-such-user/cup.jpg", "image: no such file '~no-such-user/cup.jpg'"),
         ("object", "furniture/" + "x" * 5000, "object: "),
     ],
 )

@@ -40,6 +40,14 @@ CONFIGS = Path(__file__).parents[2] / "configs"
         ("resume=", "resume: expected the folder of a run, got ''"),
         (f"resume={__file__}", "test_session.py is a file; expected the folder of a run"),
         ("resume=nowhere", "resume: no run in nowhere"),
+        ("resume=~no-such-user", "resume: no run in ~no-such-user"),
+        ("seed=${x}", "Interpolation key 'x' not found"),
+        ("experiment=3", "experiment: no option '3'; choose one of: "),
+        ("experiment=[tiny,tini]", "experiment: no option 'tini'; did you mean 'tiny'?"),
+        (
+            "--config-name=configg",
+            "Cannot find primary config 'configg'. Check that it's in your config search path",
+        ),
         (f"resume={CONFIGS}", f"resume: no run in {CONFIGS}"),  # a config.yaml, and no run.json
         ("seed=-1", "seed: expected a whole number from 0"),
         ("seed=", "seed: expected a whole number from 0"),

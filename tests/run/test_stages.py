@@ -119,6 +119,11 @@ STAGE = {
 }
 
 
+def test_steps_are_parts() -> None:
+    with pytest.raises(UserError, match="score: expected a part, or null, got 3"):
+        check_parts({"stages": {"a": STAGE}, "score": 3})
+
+
 @pytest.mark.parametrize(
     ("trainer", "line"),
     [

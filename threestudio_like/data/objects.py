@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -163,7 +164,7 @@ class Objects:
     """
 
     def __init__(self, *, path: str, cache: str | None) -> None:
-        self.path = Path(path).expanduser()
+        self.path = Path(os.path.expanduser(path))
         if not self.path.exists():
             raise ValueError(f"path: no such file or folder {path!r}")
         self.cache = cache

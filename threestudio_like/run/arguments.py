@@ -65,7 +65,7 @@ def checked(arguments: list[str]) -> list[str]:
     """The same; raises for a flag that Hydra does not have, which it would answer with a page."""
     parser, page = get_args_parser(), StringIO()
     for word in arguments:
-        if re.match(r"[+~]*(=|$)", word):
+        if re.match(r"\W*(=|$)", word):
             raise UserError(f"cannot read {word!r}; write key=value")
     try:
         with redirect_stderr(page):

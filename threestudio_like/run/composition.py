@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from threestudio_like.run.errors import UserError, hint, joined, one_line
-from threestudio_like.run.inputs import check_words, given, with_input
+from threestudio_like.run.inputs import at, check_words, given, with_input
 from threestudio_like.run.plan import check_plan
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
@@ -28,7 +28,7 @@ def tree_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     if config.resume is None:
         tree = resolved(with_input(config, overrides))
     else:
-        tree = saved(Path(config.resume).expanduser(), overrides)
+        tree = saved(at(config.resume), overrides)
         if given("plan", overrides):
             tree["plan"] = list(config.plan) if OmegaConf.is_list(config.plan) else config.plan
     check_plan(tree)
@@ -107,16 +107,22 @@ def said(error: Exception, arguments: list[str], configs: Path) -> str:
         return f"cannot read {error.override!r}; write key=value"
     lines = str(error).splitlines() or [type(error).__name__]
     full_key = re.search(r"^\s*full_key: (\S+)", str(error), flags=re.MULTILINE)
-    if missing := re.search(r"In '([^']+)': Could not find '([^'/]+)/([^']*)'", str(error)):
+    if missing := re.search(r"In '([^']+)': Could not (?:find|load) '([^'/]+)/([^']*)'", str(error)):
         where, group, option = missing.groups()
         options = siblings(group, [configs, *more_configs(arguments)])
-        asks = "" if where == "config" else f"configs/{where}.yaml: "
+        typed = where == "config" or any(word.endswith(f"={option}") for word in arguments)
+        asks = "" if typed else f"configs/{where}.yaml: "
         return f"{asks}{group}: no option {option!r}{hint(option, options)}"
     if unknown := re.search(r"Could not override '([^']+)'", str(error)):
         return f"{unknown[1]}: no such key{near_override(unknown[1], arguments, configs)}"
     if isinstance(error, OmegaConfBaseException) and full_key:
         return f"{full_key[1]}: {one_line(lines[0])}"
-    return one_line(str(error).split("\nSee https://")[0])
+    if "group override must be" in str(error):
+        for group, option in re.findall(r"(?m)^[+~]*([\w/]+)(?:@[\w.]+)?=(.*)$", "\n".join(arguments)):
+            options = siblings(group, [configs, *more_configs(arguments)])
+            if options and option not in options:
+                return f"{group}: no option {option!r}{hint(option, options)}"
+    return one_line(re.split(r"\n(?:See https://|Config search path:)", str(error))[0])
 
 
 def siblings(group: str, folders: list[Path]) -> list[str]:

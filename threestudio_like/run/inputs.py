@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -63,17 +64,22 @@ def source(key: str, name: str) -> str:
     return str(found(key, name))
 
 
+def at(path: str) -> Path:
+    """The place that a user means; `~` of somebody unknown is a folder of that name, and no error."""
+    return Path(os.path.expanduser(path))
+
+
 def found(key: str, name: str) -> Path:
     """A file or folder, the user's or the package's; absolute, so that a resume finds it from anywhere."""
     try:
-        path = Path(name).expanduser()
+        path = at(name)
         places = [place for place in (path, Path(__file__).parents[2] / path) if place.exists()]
         for place in filter(Path.is_dir if key == "dataset" else Path.is_file, places):
             next(place.iterdir(), None) if place.is_dir() else place.open("rb").close()  # may it be read?
             return place.resolve()
         near = [str(path.with_name(f.name)) for f in path.parent.iterdir()] if path.parent.is_dir() else []
-    except (OSError, RuntimeError) as error:  # RuntimeError: nobody's home
-        raise UserError(f"{key}: cannot read {name!r} ({getattr(error, 'strerror', error)})") from error
+    except OSError as error:
+        raise UserError(f"{key}: cannot read {name!r} ({error.strerror})") from error
     if places:
         kind = "a folder" if places[0].is_dir() else "a file" if places[0].is_file() else "a device"
         raise UserError(f"{key}: {name!r} is {kind}; expected {SOURCES[key]}")

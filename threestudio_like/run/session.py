@@ -20,7 +20,7 @@ from threestudio_like.run import scenes, stages
 from threestudio_like.run.composition import build, drift
 from threestudio_like.run.errors import UserError
 from threestudio_like.run.folder import RunFolder, circumstances, claimed, now, title
-from threestudio_like.run.inputs import SOURCES
+from threestudio_like.run.inputs import SOURCES, at
 from threestudio_like.run.journal import journal
 from threestudio_like.run.plan import planned
 from threestudio_like.run.signatures import check
@@ -35,7 +35,7 @@ def start(tree: Mapping[str, Any], *, resume: str | None, experiment: str, overr
     choose_ops(tree)
     first = None if resume else stages.first_input(tree)
     stages.check_parts(tree)
-    path = Path(resume).expanduser() if resume else None
+    path = at(resume) if resume else None
     ran = RunFolder(path, writes=first_process()) if path else begin(tree, experiment, overrides)
     try:
         with journal(ran.path / "log.txt", shown=ran.writes), nullcontext() if resume else fresh(ran):
@@ -61,7 +61,7 @@ def begin(tree: Mapping[str, Any], experiment: str, overrides: list[str]) -> Run
         return RunFolder(Path(os.environ[HOME]), writes=False)
     sources = [str(tree[key]) for key in SOURCES if tree.get(key)]
     name = title(name=tree["name"], prompt=tree["prompt"], sources=sources)
-    path = claimed(Path(tree["outputs"]).expanduser() / experiment, name)
+    path = claimed(at(tree["outputs"]) / experiment, name)
     os.environ[HOME] = str(path)
     folder = RunFolder(path, writes=True)
     write(path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(tree))))

@@ -20,7 +20,7 @@ from threestudio_like.run.errors import UserError, joined, mistakes
 from threestudio_like.run.folder import RunFolder, failing
 from threestudio_like.run.inputs import SOURCES
 from threestudio_like.run.plan import planned
-from threestudio_like.run.signatures import check, located
+from threestudio_like.run.signatures import check, is_part, located
 
 log = logging.getLogger(__name__)
 ALONE = ("accelerator", "devices", "num_nodes", "strategy")  # what the stages of one run must share
@@ -33,6 +33,8 @@ def check_parts(config: Mapping[str, Any]) -> None:
         check(stage["system"], f"stages.{name}.system")
         check(stage["data"], f"stages.{name}.data")
     for name in finish.STEPS:
+        if config.get(name) and not is_part(config[name]):
+            raise UserError(f"{name}: expected a part, or null, got {config[name]!r}")
         check(config.get(name), name)
         if config.get(name):
             build(config[name], name)

@@ -27,7 +27,7 @@ ALONE = ("accelerator", "devices", "num_nodes", "strategy")  # what the stages o
 
 
 def check_parts(config: Mapping[str, Any]) -> None:
-    """Every part against its constructor; what follows the stages is built, to find bad values before them."""
+    """Every part against its constructor; what follows the stages is built, to find bad values first."""
     for name, stage in config["stages"].items():
         check_trainer(placed(stage["trainer"], Path()), f"stages.{name}.trainer")
         check(stage["system"], f"stages.{name}.system")

@@ -154,7 +154,8 @@ def test_files_read_again_have_the_same_pixels_for_us_and_for_others(tmp_path, n
         rgb = torch.zeros_like(mesh.vertices)
         rgb[mesh.faces.reshape(-1)] = sample(mesh.texture, mesh.uv)[mesh.uv_faces.reshape(-1)]
         mesh = Mesh(mesh.vertices, mesh.faces, rgb)
-    assert psnr(ours, over_white(draw(mesh, camera, 1))).min() > 50
+    apart = (ours - over_white(draw(mesh, camera, 1))).abs().amax(-1) > 0.01
+    assert apart.float().mean() < 0.003  # rounding may turn single pixels on an outline over
 
 
 def test_a_normal_map_comes_back_with_tangents_that_any_reader_finds(tmp_path):

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: run test nightly lint clean
+.PHONY: run test nightly bench lint clean
 
 run: $(STAMP)
 	$(BIN)/python launch.py
@@ -15,6 +15,9 @@ test: $(STAMP)
 
 nightly: $(STAMP)  # the slow ones, and those that need an accelerator or weights, too
 	$(BIN)/python -m pytest -m ""
+
+bench: $(VENV)/peers  # times, ours against others'; `make bench only=hashgrid` for one table
+	$(BIN)/python tests/bench/run.py $(only)
 
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -27,4 +30,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(VENV)/peers: $(STAMP)
+	$(BIN)/python tests/bench/peers.py
 	touch $@

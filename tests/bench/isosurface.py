@@ -1,19 +1,18 @@
-"""Marching tetrahedra, forward and backward: ours against the published algorithm, on one lattice."""
+"""Marching tetrahedra against the published algorithm, on one lattice; and against marching cubes."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
+from timing import Contest, peer, rows, table
 from torch import Tensor
 
 from threestudio_like.data import shapes
 from threestudio_like.ops.isosurface import EDGES, Lattice, case_triangles, lattice, marching_tets
 from threestudio_like.ops.mesh import signed_volume
 
-RESOLUTIONS = (32, 64, 128)  # 64 has as many vertices as the published grid that is named 128
-REPEATS = 5
 March = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -49,37 +48,54 @@ def fields(grid: Lattice) -> dict[str, Tensor]:
     }
 
 
-def milliseconds(march: March, vertices: Tensor, sdf: Tensor) -> float:
-    """Of a forward and a backward pass, the least of some; the first one, which may compile, is left out."""
-    inputs, times = (vertices.clone().requires_grad_(), sdf.clone().requires_grad_()), []
-    for _ in range(1 + REPEATS):
-        start = time.perf_counter()
-        points, _ = march(*inputs)
-        torch.autograd.grad(points.sum(), inputs)
-        times.append(time.perf_counter() - start)
-    return 1000 * min(times[1:])
+def contest(resolution: int, name: str) -> Contest:
+    """One surface; gradients of the sum of the points go to the lattice's vertices and to the distances."""
+    grid = lattice(resolution)
+    wide = grid.tets.long()
+    inputs = (grid.vertices.clone().requires_grad_(), fields(grid)[name].requires_grad_())
+
+    def side(march: March) -> Callable[[], tuple[Tensor, ...]]:
+        def both() -> tuple[Tensor, ...]:
+            points, faces = march(*inputs)
+            return signed_volume(points.detach(), faces), *torch.autograd.grad(points.sum(), inputs)
+
+        return both
+
+    sides: dict[str, Callable[[], Any]] = {
+        "ours": side(lambda v, s: marching_tets(v, s, grid)),
+        "ours, torch": side(lambda v, s: marching_tets.reference(v, s, grid)),
+        "published, torch": side(lambda v, s: published(v, s, wide)),
+    }
+    return Contest(f"marching tetrahedra {resolution}, {name}", sides)
 
 
-def rows() -> list[tuple[str, str, float]]:
-    """(what, whose, milliseconds)."""
-    found = []
-    for resolution in RESOLUTIONS:
-        grid = lattice(resolution)
-        wide = grid.tets.long()
-        marches: dict[str, March] = {
-            "ours": lambda v, s, grid=grid: marching_tets(v, s, grid),  # type: ignore[misc]
-            "ours, torch": lambda v, s, grid=grid: marching_tets.reference(v, s, grid),  # type: ignore
-            "published, torch": lambda v, s, wide=wide: published(v, s, wide),  # type: ignore[misc]
-        }
-        for name, sdf in fields(grid).items():
-            volumes = [signed_volume(*march(grid.vertices, sdf)) for march in marches.values()]
-            torch.testing.assert_close(torch.stack(volumes), volumes[0].expand(3))
-            for whose, march in marches.items():
-                what = f"marching tetrahedra {resolution}, {name}"
-                found.append((what, whose, milliseconds(march, grid.vertices, sdf)))
-    return found
+def extraction(resolution: int) -> Contest:
+    """A bumpy ball, forward only: tetrahedra against marching cubes, with as many values each."""
+    grid = lattice(resolution)
+    side = torch.linspace(-1, 1, resolution + 1)
+    z, y, x = torch.meshgrid(side, side, side, indexing="ij")
+    cubes = ball(torch.stack([x, y, z], dim=-1)).numpy()
+    values = ball(grid.vertices)
+    sides: dict[str, Callable[[], Any]] = {"ours": lambda: marching_tets(grid.vertices, values, grid)}
+    if measure := peer("skimage.measure"):
+        sides["scikit-image"] = lambda: measure.marching_cubes(cubes, 0.0)
+    if mcubes := peer("mcubes"):
+        sides["PyMCubes"] = lambda: mcubes.marching_cubes(cubes, 0.0)
+    return Contest(f"isosurface of {resolution}^3 values", sides)
+
+
+def ball(points: Tensor) -> Tensor:
+    """Signed distances, nearly, of one with bumps."""
+    x, y, z = (8 * points).unbind(-1)
+    return torch.linalg.vector_norm(points, dim=-1) - 0.68 - 0.08 * torch.sin(x) * torch.sin(y) * torch.sin(z)
+
+
+def contests() -> Iterator[Contest]:
+    """64 has as many vertices as the published grid that is named 128."""
+    for name in ("sphere", "shape"):
+        yield contest(64, name)
+    yield extraction(128)
 
 
 if __name__ == "__main__":
-    for what, whose, spent in rows():
-        print(f"{what:32} {whose:18} {spent:9.2f} ms")
+    print(table(rows(contests())))

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import xatlas
+from timing import Contest, peer, rows, table
 
 from threestudio_like.export.unwrap import unwrapped
 from threestudio_like.ops.isosurface import lattice, marching_tets
 from threestudio_like.records import Mesh
 
-RESOLUTIONS = (32, 64, 92)  # 11,000, 45,000 and 95,000 faces
+RESOLUTIONS = (32, 92)  # 11,000 and 95,000 faces
 SLOW = 20_000  # faces above which xatlas takes minutes
 SIZE, PADDING = 1024, 4  # texels
-REPEATS = 3
 
 
 def bumpy(resolution: int) -> Mesh:
@@ -50,31 +48,21 @@ def by_uvunwrap(mesh: Mesh) -> None:
     uvunwrap.generate([model], page_size=SIZE, padding=PADDING)
 
 
-def milliseconds(unwrap: Callable[[Mesh], None], mesh: Mesh, repeats: int) -> float:
-    """The least of some."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        unwrap(mesh)
-        times.append(time.perf_counter() - start)
-    return 1000 * min(times)
+def contest(resolution: int) -> Contest:
+    """One surface."""
+    mesh = bumpy(resolution)
+    sides: dict[str, Callable[[], None]] = {"ours": lambda: ours(mesh)}
+    if len(mesh.faces) <= SLOW:
+        sides["xatlas"] = lambda: by_xatlas(mesh)
+    if peer("uvunwrap"):
+        sides["uvunwrap"] = lambda: by_uvunwrap(mesh)
+    return Contest(f"UV unwrapping, {len(mesh.faces)} faces", sides)
 
 
-def rows() -> list[tuple[str, str, float]]:
-    """(what, whose, milliseconds); uvunwrap where it is installed."""
-    found = []
-    ours(bumpy(16))  # compiles
-    for resolution in RESOLUTIONS:
-        mesh = bumpy(resolution)
-        what = f"UV unwrapping, {len(mesh.faces)} faces"
-        found.append((what, "ours", milliseconds(ours, mesh, REPEATS)))
-        if len(mesh.faces) <= SLOW:
-            found.append((what, "xatlas", milliseconds(by_xatlas, mesh, 1)))
-        if importlib.util.find_spec("uvunwrap") is not None:
-            found.append((what, "uvunwrap", milliseconds(by_uvunwrap, mesh, REPEATS)))
-    return found
+def contests() -> Iterator[Contest]:
+    """Sizes of exported surfaces."""
+    yield from map(contest, RESOLUTIONS)
 
 
 if __name__ == "__main__":
-    for what, whose, spent in rows():
-        print(f"{what:32} {whose:18} {spent:9.2f} ms")
+    print(table(rows(contests())))

@@ -1,0 +1,49 @@
+"""The sides of every contest do the same work: ours, the references, and what peers are installed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+BENCH = Path(__file__).parent / "bench"
+SAME = ("ours, torch", "Warp", "nerfacc, dense", "published, torch")  # others differ in what they compute
+
+
+@pytest.mark.filterwarnings("ignore")  # the peers'
+def test_sides_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    import tiny
+
+    for contest in tiny.contests():
+        found = {whose: side() for whose, side in contest.sides.items()}
+        for whose in SAME:
+            if whose in found:
+                ours = [part.detach() for part in found["ours"]]
+                theirs = [part.view_as(own) for part, own in zip(found[whose], ours, strict=True)]
+                torch.testing.assert_close(theirs, ours, rtol=1e-3, atol=1e-4, msg=f"{contest.what}: {whose}")
+
+
+def test_times_are_taken_by_turns_and_divided_by_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    import timing
+
+    calls: list[str] = []
+    clock = iter(range(10**6))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(clock) + 2 * calls.count("slow")))
+    contest = timing.Contest(
+        "work", {"ours": lambda: calls.append("ours"), "slow": lambda: calls.append("slow")}
+    )
+    found = timing.compete(contest)
+    assert calls[:4] == ["ours", "slow"] * 2
+    assert [row.milliseconds for row in found] == [1000, 3000] and found[1].ratio == 3
+    assert "| work | ours | 1e+03 | 1.00 | 1000 |" in timing.table(found)
+    assert "|  | slow | 3e+03 | 3.00 | 3000 |" in timing.table(found)
+
+
+def test_a_peer_that_is_not_here_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    import timing
+
+    assert timing.peer("torch") is torch
+    assert timing.peer("no_such_package.part") is None
+    assert "no_such_package" in timing.missed["no_such_package"]

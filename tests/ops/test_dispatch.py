@@ -18,7 +18,7 @@ def _asked_for_nothing():
 @pytest.fixture
 def doubled(monkeypatch):
     """An op with a backend on the CPU that says so."""
-    monkeypatch.setitem(dispatch.IMPLEMENTATIONS, "doubled", {"numba": f"{__name__}:from_backend"})
+    monkeypatch.setitem(dispatch.IMPLEMENTATIONS, "doubled", {"numba": __name__})
     monkeypatch.setattr(dispatch, "_load", lambda name, backend: from_backend)
 
     @dispatch.op
@@ -73,6 +73,25 @@ def test_an_absent_backend_is_an_error_that_says_how_to_get_it_and_auto_does_wit
     with pytest.raises(ValueError, match="numba is not installed; pip install no-such-package"):
         dispatch.use("numba")
     assert doubled(torch.ones(3))[0] == "reference"
+
+
+def test_a_backend_of_another_device_is_an_error(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(dispatch, "installed", lambda backend: True)
+    with pytest.raises(ValueError, match="triton is for CUDA, and torch finds no CUDA device"):
+        dispatch.use("triton")
+
+
+def test_other_projects_stand_in_where_they_are_asked_for_and_leave_the_other_ops_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(dispatch, "installed", lambda backend: backend != "triton")
+    assert set(dispatch.table("cuda").values()) == {"torch"}
+    dispatch.use("nvdiffrast")
+    assert dispatch.chosen("antialias", "cuda") == "nvdiffrast"
+    assert dispatch.chosen("antialias", "cpu") == "numba"
+    monkeypatch.setattr(dispatch, "installed", lambda backend: True)
+    assert dispatch.chosen("blend", "cuda") == "triton"
+    assert dispatch.chosen("marching_tets", "cuda") == "torch"
 
 
 def test_the_table_names_every_op():

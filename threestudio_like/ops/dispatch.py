@@ -1,7 +1,9 @@
 """The one seam to hardware: an op's own body is the reference, and a backend may stand in for it.
 
 A backend is chosen by where the tensors are: numba on a CPU, Triton on CUDA. It takes float32 only, so
-float64 (gradcheck) always runs the reference. Nothing is imported before an op first needs it.
+float64 (gradcheck) always runs the reference. Other projects' packages stand in only where they are asked for
+by name, because they differ from the references in what their files say; ops that they do not have get what
+`auto` gives them. Nothing is imported before an op first needs it.
 """
 
 from __future__ import annotations
@@ -20,86 +22,78 @@ R = TypeVar("R")
 
 
 class Backend(NamedTuple):
-    """Where a backend runs, what it needs, and how a user gets that."""
+    """Where a backend runs, what it needs, how a user gets that, and whether it waits to be asked for."""
 
     device: str
     package: str
     install: str
+    asked: bool = False
 
 
 BACKENDS = {
     "numba": Backend("cpu", "numba", "pip install numba"),
     "triton": Backend("cuda", "triton", "it comes with torch's CUDA builds, or: pip install triton"),
+    "nvdiffrast": Backend("cuda", "nvdiffrast", "pip install 'threestudio-like[cuda]'", asked=True),
+    "tinycudann": Backend("cuda", "tinycudann", "pip install 'threestudio-like[cuda]'", asked=True),
+    "nerfacc": Backend("cuda", "nerfacc", "pip install 'threestudio-like[cuda]'", asked=True),
+    "gsplat": Backend("cuda", "gsplat", "pip install 'threestudio-like[cuda]'", asked=True),
 }
-NUMBA = "threestudio_like.ops.backends.numba"
-TRITON = "threestudio_like.ops.backends.triton"
-# op -> backend -> "module:function" with the reference's signature, in order of preference
+HOME = "threestudio_like.ops.backends"
+# op -> backend -> the file that has a function of the op's name and signature, in order of preference
 IMPLEMENTATIONS: dict[str, dict[str, str]] = {
-    "hashgrid": {"numba": f"{NUMBA}.hashgrid:hashgrid", "triton": f"{TRITON}.hashgrid:hashgrid"},
-    "rasterize": {"numba": f"{NUMBA}.rasterize:rasterize", "triton": f"{TRITON}.rasterize:rasterize"},
-    "interpolate": {
-        "numba": f"{NUMBA}.interpolate:interpolate",
-        "triton": f"{TRITON}.interpolate:interpolate",
-    },
-    "screen_derivatives": {"numba": f"{NUMBA}.derivatives:screen_derivatives"},
-    "attribute_derivatives": {"numba": f"{NUMBA}.derivatives:attribute_derivatives"},
-    "antialias": {"numba": f"{NUMBA}.antialias:antialias", "triton": f"{TRITON}.antialias:antialias"},
-    "weights_from_alpha": {
-        "numba": f"{NUMBA}.volume:weights_from_alpha",
-        "triton": f"{TRITON}.volume:weights_from_alpha",
-    },
-    "weights_from_density": {
-        "numba": f"{NUMBA}.volume:weights_from_density",
-        "triton": f"{TRITON}.volume:weights_from_density",
-    },
-    "composite": {"numba": f"{NUMBA}.volume:composite", "triton": f"{TRITON}.volume:composite"},
-    "packed_weights_from_alpha": {
-        "numba": f"{NUMBA}.volume:packed_weights_from_alpha",
-        "triton": f"{TRITON}.volume:packed_weights_from_alpha",
-    },
-    "packed_weights_from_density": {
-        "numba": f"{NUMBA}.volume:packed_weights_from_density",
-        "triton": f"{TRITON}.volume:packed_weights_from_density",
-    },
-    "packed_sum": {"numba": f"{NUMBA}.volume:packed_sum", "triton": f"{TRITON}.volume:packed_sum"},
-    "march_occupied": {
-        "numba": f"{NUMBA}.occupancy:march_occupied",
-        "triton": f"{TRITON}.occupancy:march_occupied",
-    },
-    "marching_tets": {"numba": f"{NUMBA}.isosurface:marching_tets"},
-    "sample": {"numba": f"{NUMBA}.texture:sample"},
-    "project": {
-        "numba": f"{NUMBA}.splat_project:project",
-        "triton": f"{TRITON}.splat_project:project",
-    },
-    "blend": {"numba": f"{NUMBA}.splat_blend:blend", "triton": f"{TRITON}.splat_blend:blend"},
+    "hashgrid": {"numba": "numba.hashgrid", "triton": "triton.hashgrid", "tinycudann": "tinycudann"},
+    "rasterize": {"numba": "numba.rasterize", "triton": "triton.rasterize", "nvdiffrast": "nvdiffrast"},
+    "interpolate": {"numba": "numba.interpolate", "triton": "triton.interpolate", "nvdiffrast": "nvdiffrast"},
+    "screen_derivatives": {"numba": "numba.derivatives"},
+    "attribute_derivatives": {"numba": "numba.derivatives"},
+    "antialias": {"numba": "numba.antialias", "triton": "triton.antialias", "nvdiffrast": "nvdiffrast"},
+    "weights_from_alpha": {"numba": "numba.volume", "triton": "triton.volume"},
+    "weights_from_density": {"numba": "numba.volume", "triton": "triton.volume"},
+    "composite": {"numba": "numba.volume", "triton": "triton.volume"},
+    "packed_weights_from_alpha": {"numba": "numba.volume", "triton": "triton.volume", "nerfacc": "nerfacc"},
+    "packed_weights_from_density": {"numba": "numba.volume", "triton": "triton.volume", "nerfacc": "nerfacc"},
+    "packed_sum": {"numba": "numba.volume", "triton": "triton.volume", "nerfacc": "nerfacc"},
+    "march_occupied": {"numba": "numba.occupancy", "triton": "triton.occupancy"},
+    "marching_tets": {"numba": "numba.isosurface"},
+    "sample": {"numba": "numba.texture"},
+    "project": {"numba": "numba.splat_project", "triton": "triton.splat_project", "gsplat": "gsplat"},
+    "blend": {"numba": "numba.splat_blend", "triton": "triton.splat_blend", "gsplat": "gsplat"},
 }
 _asked: str = "auto"
 
 
 def installed(backend: str) -> bool:
     """Whether the backend's package can be imported."""
-    return importlib.util.find_spec(BACKENDS[backend].package) is not None
+    return _exists(BACKENDS[backend].package)
+
+
+@functools.cache
+def _exists(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def use(backend: str) -> None:
-    """Ask for `auto`, `torch` (the references) or a named backend; a missing one is an error, no fallback."""
+    """Ask for `auto`, `torch` (the references), or a named backend for the ops that it has.
+
+    One that is not installed, or whose device is not there, is a ValueError.
+    """
     global _asked
     choices = ["auto", "torch", *BACKENDS]
     if backend not in choices:
         raise ValueError(f"ops.backend: no backend {backend!r}; choose one of {', '.join(choices)}")
     if backend in BACKENDS and not installed(backend):
         raise ValueError(f"ops.backend: {backend} is not installed; {BACKENDS[backend].install}")
+    if backend in BACKENDS and BACKENDS[backend].device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"ops.backend: {backend} is for CUDA, and torch finds no CUDA device")
     _asked = backend
 
 
 def chosen(name: str, device: str) -> str:
     """The backend that op `name` gets for float32 tensors on `device`; `torch` is the reference."""
-    for backend in IMPLEMENTATIONS.get(name, {}):
-        wanted = _asked in ("auto", backend)
-        if wanted and BACKENDS[backend].device == device and installed(backend):
-            return backend
-    return "torch"
+    able = [key for key in IMPLEMENTATIONS.get(name, {}) if BACKENDS[key].device == device]
+    if _asked in (*able, "torch"):
+        return _asked
+    return next((key for key in able if not BACKENDS[key].asked and installed(key)), "torch")
 
 
 def table(device: str) -> dict[str, str]:
@@ -109,8 +103,7 @@ def table(device: str) -> dict[str, str]:
 
 @functools.cache
 def _load(name: str, backend: str) -> Callable:
-    module, function = IMPLEMENTATIONS[name][backend].split(":")
-    return getattr(importlib.import_module(module), function)
+    return getattr(importlib.import_module(f"{HOME}.{IMPLEMENTATIONS[name][backend]}"), name)
 
 
 def op(reference: Callable[P, R]) -> Callable[P, R]:

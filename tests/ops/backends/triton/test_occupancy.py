@@ -30,3 +30,12 @@ def test_intervals_are_the_reference_s(agrees, resolution, step):
 def test_nothing_occupied_keeps_nothing(agrees):
     *rays, grid, radius, step, phase = case(5, 0.3)
     agrees(occupancy.march_occupied, *rays, torch.zeros_like(grid), radius, step, phase)
+
+
+def test_the_last_interval_is_met_however_many_there_are(agrees):
+    """Up to two more than are looked up at a time; the last one is cut."""
+    origins = torch.zeros(6, 3)
+    directions = torch.tensor([[1.0, 0.0, 0.0]]).expand(6, 3)
+    far = 0.01 * torch.tensor([63.5, 64.0, 64.5, 65.5, 66.5, 0.0])
+    grid = torch.ones(2, 2, 2, dtype=torch.bool)
+    agrees(occupancy.march_occupied, origins, directions, 0 * far, far, grid, 0.8, 0.01, 0 * far, tolerance=0)

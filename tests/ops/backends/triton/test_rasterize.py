@@ -35,6 +35,29 @@ def test_centres_on_edges_belong_to_one_triangle(agrees):
     agrees(raster.rasterize, positions, torch.tensor([[0, 1, 2], [0, 2, 3]]), 8, 8)
 
 
+def test_the_nearest_shows_on_both_sides_of_depth_0_and_of_equals_the_first(agrees):
+    """Triangles over the whole picture, at z / w below 0, at both zeros, and above."""
+    corners = torch.tensor([[-1.0, -1.0], [3.0, -1.0], [-1.0, 3.0]])
+    orders = [(-0.5, -0.8, 0.3), (0.0, -0.0, 0.2), (-0.0, 0.0, 0.7), (0.6, 0.4, 0.4)]
+    depths = torch.tensor(orders).repeat_interleave(3, dim=1)[..., None]
+    positions = torch.cat([corners.repeat(4, 3, 1), depths, torch.ones_like(depths)], dim=-1)
+    faces = torch.arange(9).reshape(3, 3)
+    found = raster.rasterize.reference(positions, faces, 3, 4).face
+    assert found[:, 0, 0].tolist() == [1, 0, 0, 1]
+    agrees(raster.rasterize, positions, faces, 3, 4)
+
+
+def test_a_floor_reaches_from_behind_the_camera_to_the_horizon(agrees):
+    """One corner before the near plane, or two; far beyond the sides of the picture."""
+    xyz = torch.tensor([[-9.0, -1.0, -8.0], [9.0, -1.0, -8.0], [0.0, -1.0, 7.0], [4.0, -0.5, 3.0]])
+    clip_z = xyz[:, 2:] * 10.2 / 9.8 - 2.0 / 9.8
+    positions = torch.cat([2 * xyz[:, :2], clip_z, xyz[:, 2:]], dim=1)[None]
+    for faces in ([[0, 1, 2]], [[2, 0, 1]], [[1, 2, 0]], [[0, 2, 3]], [[3, 0, 2]]):
+        found = raster.rasterize.reference(positions, torch.tensor(faces), 11, 10)
+        assert (found.face == 0).sum() > 3
+        agrees(raster.rasterize, positions, torch.tensor(faces), 11, 10)
+
+
 def test_no_faces_leave_nothing(device):
     none = torch.empty(0, 3, dtype=torch.int64, device=device)
     found = dispatch._load("rasterize", "triton")(torch.rand(1, 3, 4, device=device), none, 4, 5)

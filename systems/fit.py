@@ -16,8 +16,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from systems.base import Optimization, System, Weight
+from threestudio_like.data import hull
 from threestudio_like.geometry.base import Cloud, Geometry
-from threestudio_like.geometry.convert import begin
+from threestudio_like.geometry.convert import begin, fit_box
+from threestudio_like.geometry.tetgrid import TetGrid
 from threestudio_like.loggers.images import column, row
 from threestudio_like.losses import image, mesh, shape
 from threestudio_like.losses.reference import normal_cosine
@@ -41,6 +43,7 @@ class Fit(System):
     depth or normals, as those of meshes are (depth, normal); samples of a volume (eikonal, orient); a mesh
     (normal_consistency, laplacian); tetrahedra (sign_change).
 
+    hull: tetrahedra begin as the visual hull of the pictures, unless a stage before has made something.
     strategy: what changes the scene between steps (geometry/densify.py), or null.
     pace: factor on the learning rates, at each step.
     """
@@ -65,6 +68,7 @@ class Fit(System):
         *,
         scene: Scene,
         renderer: nn.Module,
+        hull: bool,
         strategy: nn.Module | None,
         pace: Schedule,
         seed: int,
@@ -75,6 +79,7 @@ class Fit(System):
         super().__init__(seed=seed, weights=weights, optimization=optimization, draw_every=draw_every)
         self.scene = scene
         self.renderer = renderer
+        self.hull = hull
         self.strategy = strategy
         self.pace = pace
         self.kept: float | None = None
@@ -88,11 +93,24 @@ class Fit(System):
         target, source = self.scene.geometry, scene.geometry
         assert isinstance(target, Geometry) and isinstance(source, Geometry)
         begin(target, source)
+        self.hull = False
         if isinstance(target, Cloud):
             return
         self.kept = overlap(source.surface(COMPARED), target.surface(COMPARED))
         names = type(source).__name__, type(target).__name__
         log.info("from %s to %s: the volumes' intersection over union is %.3f", *names, self.kept)
+
+    def setup(self, stage: str) -> None:
+        """Before a checkpoint is read and an optimiser is made."""
+        if self.hull:
+            self.begin_with_hull(self.trainer.datamodule.views[0])  # type: ignore[attr-defined]
+
+    def begin_with_hull(self, view: View) -> None:
+        """The geometry as what all pictures allow."""
+        if not isinstance(self.scene.geometry, TetGrid):
+            raise ValueError("hull: only tetrahedra can begin as a visual hull; set it to false")
+        fit_box(self.scene.geometry, torch.stack(hull.box(view)))
+        self.scene.geometry.sample(lambda points: hull.outside(view, points))
 
     def on_train_batch_start(self, batch: Posed, batch_idx: int) -> None:
         """Learning rates are functions of the step."""

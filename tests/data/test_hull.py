@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from threestudio_like.data.hull import box, nearest_point
+from threestudio_like.data.hull import box, nearest_point, outline_distance, outside
 from threestudio_like.data.posed import Cameras, spiral
 from threestudio_like.ops.camera import rays
 from threestudio_like.records import View
@@ -43,3 +43,23 @@ def test_silhouettes_that_agree_on_nothing():
     turned = view._replace(alpha=torch.roll(view.alpha, 16, dims=2))
     with pytest.raises(ValueError, match="no place is object in all pictures"):
         box(turned)
+
+
+def test_the_distance_to_the_hull_of_a_ball():
+    view = silhouettes((0.1, -0.1, 0.0), 0.35)
+    points = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) * 0.3
+    true = (points - torch.tensor([0.1, -0.1, 0.0])).norm(dim=-1) - 0.35
+    found = outside(view, points)
+    near = true.abs() < 0.1
+    assert near.sum() > 100 and (found - true)[near].abs().mean() < 0.01
+    assert ((found < 0) == (true < 0))[true.abs() > 0.02].all()
+
+
+def test_the_distance_to_an_outline_is_that_of_brute_force():
+    mask = torch.rand(9, 13, generator=torch.Generator().manual_seed(0)) > 0.6
+    rows, columns = torch.meshgrid(torch.arange(9.0), torch.arange(13.0), indexing="ij")
+    places = torch.stack([rows, columns], dim=-1)
+    away = torch.cdist(places.view(-1, 2), places.view(-1, 2)).view(9, 13, 9, 13)
+    to_mask, to_rest = (away.masked_fill(~m, torch.inf).amin((2, 3)) - 0.5 for m in (mask, ~mask))
+    torch.testing.assert_close(outline_distance(mask), torch.where(mask, -to_rest, to_mask))
+    assert (outline_distance(torch.zeros(4, 4, dtype=torch.bool)) > 4).all()

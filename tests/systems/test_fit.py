@@ -149,3 +149,15 @@ def test_a_resumed_fit_ends_in_the_same_bits(stage, tmp_path, name):
     expected, found = whole.state_dict(), resumed.state_dict()
     assert expected.keys() == found.keys()
     assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_tetrahedra_begin_as_the_visual_hull(stage):
+    system, data = stage("dmtet", "system.scene.geometry.resolution=24", "data.cameras.train=24")
+    before = whole(system, data)["silhouette_iou"]
+    system.begin_with_hull(data.views[0])
+    assert whole(system, data)["silhouette_iou"] > 0.85 > before
+    radius = system.scene.geometry.cleaned().vertices.norm(dim=-1)
+    assert (radius - 0.5).abs().mean() < 0.03
+    other, _ = stage("neus", *SMALL["neus"])
+    with pytest.raises(ValueError, match="hull: "):
+        other.begin_with_hull(data.views[0])

@@ -1,4 +1,4 @@
-"""Where an object is, from its silhouettes alone: the visual hull (Laurentini 1994)."""
+"""What silhouettes alone say of an object: its visual hull (Laurentini 1994)."""
 
 from __future__ import annotations
 
@@ -55,3 +55,38 @@ def carved(view: View, points: Float[Tensor, "N 3"], reach: float) -> Bool[Tenso
         values = near[row.long().clamp(0, height - 1), column.long().clamp(0, width - 1)]
         kept &= ~seen | (values > 0.5)
     return kept
+
+
+def outside(view: View, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
+    """World units from each point to the visual hull, negative inside; a bound, and right near a smooth hull.
+
+    It is the largest that any picture says: pixels from the outline, times the size of a pixel at that depth.
+    """
+    found = torch.full((len(points),), -torch.inf)
+    maps = torch.stack([outline_distance(alpha[..., 0] > 0.5) for alpha in view.alpha])
+    size = torch.tensor([view.camera.width, view.camera.height])
+    for c2w, pixels, length, centre in zip(
+        view.camera.c2w, maps, focal(view.camera), principal(view.camera), strict=True
+    ):
+        local = (points - c2w[:3, 3]) @ c2w[:3, :3]
+        depth = (-local[:, 2:]).clamp(min=1e-6)
+        place = (local[:, :2] * torch.tensor([1.0, -1.0]) / depth * length + centre) / size * 2 - 1
+        seen = F.grid_sample(
+            pixels[None, None], place[None, None], align_corners=False, padding_mode="border"
+        )
+        found = torch.maximum(found, seen[0, 0, 0] * depth[:, 0] / length)
+    return found
+
+
+def outline_distance(mask: Bool[Tensor, "H W"]) -> Float[Tensor, "H W"]:
+    """Pixels from each pixel's middle to the outline, negative in the mask."""
+    inner, outer = (nearest(where).sqrt() - 0.5 for where in (~mask, mask))
+    return torch.where(mask, -inner, outer)
+
+
+def nearest(mask: Bool[Tensor, "H W"]) -> Float[Tensor, "H W"]:
+    """Squared distance to the nearest pixel of the mask: least over columns, then over rows (exact)."""
+    far = float(sum(mask.shape)) ** 2  # where there is none
+    squares = [(torch.arange(n)[:, None] - torch.arange(n)).float().square() for n in mask.shape]
+    along = (torch.where(mask, 0.0, far)[:, None] + squares[1]).amin(-1)
+    return (along.T[:, None] + squares[0]).amin(-1).T

@@ -7,14 +7,22 @@ import torch
 
 from threestudio_like.data.album import Cameras
 from threestudio_like.data.draw import Light, draw
-from threestudio_like.data.objects import held_out
+from threestudio_like.data.objects import Object, held_out
 from threestudio_like.data.shapes import Shapes
 from threestudio_like.data.trials import Trials
 from threestudio_like.ops.camera import chosen, spherical
 
 CAMERAS = Cameras(fov_y=49.134, distance=[1.4, 1.9], elevation=[-10.0, 60.0], size=32)
 LIGHT = Light(direction=[0.6, 0.0, 0.8], ambient=0.4, diffuse=0.6)
-SETTINGS = {"buckets": [0, 30, 90, 180], "objects": 5, "batch": 2, "rings": 3, "subjects": 2, "repeats": 2}
+SETTINGS = {
+    "buckets": [0, 30, 90, 180],
+    "objects": 5,
+    "batch": 2,
+    "rings": 3,
+    "subjects": 2,
+    "repeats": 2,
+    "twin": 40.0,
+}
 
 
 def trials(**changes) -> Trials:
@@ -101,6 +109,20 @@ def test_thin_objects_are_passed_over():
     assert len(first) == 3
     names = [o.name for o in few.subjects]
     assert names == [o.name for o in few.split[1]][3:5]
+
+
+def test_a_model_under_two_names_is_not_held_out(caplog):
+    objects = Shapes(count=60, seed=3).load()
+    known = next(o for o in objects if not held_out(o.name))
+    twin = next(name for name in map(str, range(99)) if held_out(name))
+    mesh = known.mesh
+    source = SimpleNamespace(load=lambda: [*objects, Object(twin, mesh)], fingerprint=lambda: "")
+    with caplog.at_level("INFO"):
+        names = [each.name for each, _ in trials(source=source).kept]
+    assert twin not in names and names == [each.name for each, _ in trials().kept] and len(names) > 3
+    assert f"left out: {twin}, trained on as {known.name}" in caplog.text
+    mesh = mesh._replace(vertices=0.8 * mesh.vertices)  # like it, but another
+    assert twin in [each.name for each, _ in trials(source=source).kept]
 
 
 def test_mistakes():

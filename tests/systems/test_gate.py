@@ -59,6 +59,7 @@ def trials(**changes) -> Trials:
     cameras = Cameras(fov_y=49.134, distance=[1.4, 1.9], elevation=[-10.0, 60.0], size=16)
     light = Light(direction=[0.6, 0.0, 0.8], ambient=0.4, diffuse=0.6)
     settings = {"buckets": [0, 30, 180], "objects": 4, "batch": 2, "rings": 2, "subjects": 2, "repeats": 1}
+    settings |= {"twin": 40.0}
     settings |= {"solid": lambda mesh: True, "novel": 3, "seed": 0, **changes}
     return Trials(source=Shapes(count=40, seed=3), cameras=cameras, light=light, **settings)
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
@@ -69,6 +69,7 @@ class Trials(LightningDataModule):
 
     buckets: their edges, degrees; each object of a pair is asked about once in each.
     rings: cameras that references are taken from, in turn; training objects are compared from there.
+    twin: decibels; a held-out object that looks like a training object to this degree is left out.
     solid: which objects may be subjects; one of each name.
     novel: views that a scene is scored by.
     """
@@ -83,6 +84,7 @@ class Trials(LightningDataModule):
         objects: int,
         batch: int,
         rings: int,
+        twin: float,
         solid: Callable[[Mesh], bool],
         subjects: int,
         repeats: int,
@@ -94,6 +96,7 @@ class Trials(LightningDataModule):
             raise ValueError("subjects: at least two, as each is shown another's picture; or none")
         self.source, self.cameras, self.light, self.seed = source, cameras, light, seed
         self.buckets, self.num_objects, self.batch, self.rings = buckets, objects, batch, rings
+        self.twin = twin
         self.solid, self.num_subjects, self.repeats, self.novel = solid, subjects, repeats, novel
         self.num_batches = math.ceil(objects / batch)
 
@@ -138,34 +141,46 @@ class Trials(LightningDataModule):
         return poses(self.rng(LIBRARY), self.rings, self.cameras)
 
     @cached_property
+    def library(self) -> Float[Tensor, "N K H W 4"]:
+        """Pictures of all training objects from the references' cameras."""
+        training = self.split[0]
+        log.info("drawing %d training objects from %d cameras, to compare with", len(training), self.rings)
+        return torch.stack([self.view(o.mesh, self.ring).rgba for o in training])
+
+    @cached_property
+    def kept(self) -> list[tuple[Object, View]]:
+        """Held-out objects seen from the references' cameras, without those that are trained on as well.
+
+        A catalogue may have one model under two names; the split by names does not part these.
+        """
+        found = []
+        for each in self.split[1]:
+            views = self.view(each.mesh, self.ring)
+            errors = (self.library - views.rgba).square().mean(dim=(1, 2, 3, 4))
+            if float(errors.amin()) > 10 ** (-self.twin / 10):
+                found.append((each, views))
+            else:
+                log.info("left out: %s, trained on as %s", each.name, self.split[0][errors.argmin()].name)
+        return found
+
+    @cached_property
     def shown(self) -> list[tuple[Object, View]]:
         """The objects of the pairs and their references: those that fill the picture as the album asks."""
         found: list[tuple[Object, View]] = []
-        for each in self.split[1]:
-            view = self.view(each.mesh, self.ring[len(found) % self.rings][None])
-            if float(view.alpha.mean()) >= MIN_COVER:
-                found.append((each, view))
+        for each, views in self.kept:
+            turn = len(found) % self.rings
+            place = camera(self.ring[turn, None], self.cameras)
+            reference = View(place, views.rgb[turn, None], views.alpha[turn, None])
+            if float(reference.alpha.mean()) >= MIN_COVER:
+                found.append((each, reference))
             if len(found) == self.num_objects:
                 return found
         raise ValueError(f"objects: {self.num_objects} held-out ones with something to see; has {len(found)}")
-
-    @cached_property
-    def library(self) -> tuple[Int[Tensor, " N"], Float[Tensor, "H W 4"]]:
-        """The training objects whose pictures are nearest to the references; the mean of all pictures."""
-        training = self.split[0]
-        log.info("drawing %d training objects from %d cameras, to compare with", len(training), self.rings)
-        drawn = torch.stack([self.view(o.mesh, self.ring).rgba for o in training])
-        nearest = []
-        for index, (_, view) in enumerate(self.shown):
-            difference = drawn[:, index % self.rings] - view.rgba
-            nearest.append(difference.square().mean(dim=(1, 2, 3)).argmin())
-        return torch.stack(nearest), drawn.mean(dim=(0, 1))
 
     def pairs(self, index: int) -> Pairs:
         """One batch of objects, each in all buckets."""
         rows = range(index * self.batch, min((index + 1) * self.batch, self.num_objects))
         spans = list(pairwise(map(float, self.buckets)))
-        nearest, mean = self.library
         references, targets, closest = [], [], []
         places, asked, strays = [], [], []
         for row in rows:
@@ -173,7 +188,8 @@ class Trials(LightningDataModule):
             pose = self.targets(row, spans)
             references += [reference] * len(spans)
             targets.append(self.view(each.mesh, pose))
-            closest.append(self.view(self.split[0][nearest[row]].mesh, pose).rgba)
+            errors = (self.library[:, row % self.rings] - reference.rgba).square().mean(dim=(1, 2, 3))
+            closest.append(self.view(self.split[0][errors.argmin()].mesh, pose).rgba)
             asked.append(pose)
             places.append(self.ring[row % self.rings].expand(len(spans), 3))
             strays.append(poses(self.rng(WRONG, row), len(spans), self.cameras))
@@ -184,7 +200,7 @@ class Trials(LightningDataModule):
             target=pictures(targets, camera(torch.cat(asked), self.cameras)),
             wrong=camera(torch.cat(strays), self.cameras),
             nearest=torch.cat(closest),
-            mean=mean,
+            mean=self.library.mean(dim=(0, 1)),
         )
 
     def targets(self, row: int, spans: list[tuple[float, float]]) -> Float[Tensor, "K 3"]:
@@ -199,7 +215,7 @@ class Trials(LightningDataModule):
     def subjects(self) -> list[Object]:
         """The first solid ones, one of each name."""
         found: dict[str, Object] = {}
-        for each in self.split[1]:
+        for each, _ in self.kept:
             if len(found) < self.num_subjects and each.name not in found and self.solid(each.mesh):
                 found[each.name] = each
         if len(found) < self.num_subjects:

@@ -84,6 +84,8 @@ def test_null_of_a_group() -> None:
         ("@=3", "cannot read '@=3'; write key=value"),
         ("+", "cannot read '+'; write key=value"),
         ("", "cannot read ''; write key=value"),
+        ("outputs=null", "outputs: expected a folder, got None"),
+        ("image=' '", "image: expected a picture's file, such as PNG or JPEG, got ' '"),
     ],
 )
 def test_flags(word: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:

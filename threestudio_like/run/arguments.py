@@ -13,7 +13,7 @@ from pathlib import Path
 from hydra._internal.utils import get_args_parser
 
 from threestudio_like.run.errors import UserError, hint, one_line
-from threestudio_like.run.inputs import PATHS
+from threestudio_like.run.inputs import PATHS, check_path
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TEXTS = ("prompt",)  # anything is a text, `null` and `true` too; a path's `null` stays null
@@ -67,6 +67,9 @@ def checked(arguments: list[str]) -> list[str]:
     for word in arguments:
         if re.match(r"\W*(=|$)", word):
             raise UserError(f"cannot read {word!r}; write key=value")
+        key, _, value = word.partition("=")
+        if key in PATHS:  # before Hydra makes a sweep's folder in the outputs
+            check_path(key, None if value == "null" else value.strip("'\""))
     try:
         with redirect_stderr(page):
             parser.parse_args(arguments)

@@ -95,16 +95,18 @@ def explained(error: InstantiationException, node: Mapping[str, Any], key: str) 
 
 
 def mistaken(error: BaseException) -> bool:
-    """Whether the user can mend it: a mistake that we name, or a ValueError of Hydra's own."""
-    frames = list(traceback.walk_tb(error.__traceback__))
-    last = frames[-1][0].f_globals["__name__"] if frames else ""
-    return isinstance(error, MISTAKES) or isinstance(error, ValueError) and last.startswith("hydra.")
+    """Whether the user can mend it: a mistake that we name, or what stops Hydra before our code begins."""
+    frames = [frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(error.__traceback__)]
+    begun = any(name.startswith(("threestudio_like.", "systems.")) for name in frames)
+    return isinstance(error, MISTAKES) or isinstance(error, (ValueError, OSError)) and not begun
 
 
 def said(error: Exception, arguments: list[str], configs: Path) -> str:
     """A mistake that Hydra or OmegaConf found, in one line, with the nearest name where there is one."""
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}; write key=value"
+    if isinstance(error, OSError):
+        return f"cannot write in {str(error.filename)!r} ({error.strerror})"
     lines = str(error).splitlines() or [type(error).__name__]
     full_key = re.search(r"^\s*full_key: (\S+)", str(error), flags=re.MULTILINE)
     if missing := re.search(r"In '([^']+)': Could not (?:find|load) '([^'/]+)/([^']*)'", str(error)):

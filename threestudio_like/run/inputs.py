@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -24,18 +25,22 @@ def given(key: str, overrides: list[str]) -> bool:
 
 
 def check_words(config: DictConfig) -> None:
-    """Paths and names are texts that say something, or null; the prompt may be empty; elevation: degrees."""
-    for key, expected in PATHS.items():
-        value = config[key]
-        if value is None and key != "outputs":
-            continue
-        if not isinstance(value, str) or not value.strip():
-            raise UserError(f"{key}: expected {expected}, got {value!r}")
+    """The root's texts are texts, and the elevation is an angle."""
+    for key in PATHS:
+        check_path(key, config[key])
     if not isinstance(config.prompt, str):
         raise UserError(f"prompt: expected a text, got {config.prompt!r}")
     degrees = config.elevation
     if type(degrees) not in (int, float) or not -90 <= degrees <= 90:
         raise UserError(f"elevation: expected degrees from -90 to 90, got {degrees!r}")
+
+
+def check_path(key: str, value: Any) -> None:
+    """A path or a name says something, or is null; there must be a place for the outputs."""
+    if value is None and key != "outputs":
+        return
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"{key}: expected {PATHS[key]}, got {value!r}")
 
 
 def with_input(config: DictConfig, overrides: list[str]) -> DictConfig:

@@ -12,9 +12,9 @@ SAME = ("ours, torch", "Warp", "nerfacc, dense", "published, torch")  # others d
 @pytest.mark.filterwarnings("ignore")  # the peers'
 def test_sides_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCH))
-    import tiny
+    import smallest
 
-    for contest in tiny.contests():
+    for contest in smallest.contests():
         found = {whose: side() for whose, side in contest.sides.items()}
         for whose in SAME:
             if whose in found:

@@ -8,12 +8,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-TINY = Path(__file__).with_name("tiny.py")
+SMALLEST = Path(__file__).with_name("smallest.py")
 
 
 def first_calls(cache: str) -> dict[str, float]:
     """Milliseconds that the first call takes more than the second, in a new process."""
-    words = [sys.executable, str(TINY)]
+    words = [sys.executable, str(SMALLEST)]
     environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
     said = subprocess.run(words, env=environment, check=True, capture_output=True, text=True).stdout
     return {what: float(took) for what, took in (line.split("\t") for line in said.splitlines())}

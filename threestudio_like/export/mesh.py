@@ -84,11 +84,12 @@ def write_obj(path: Path, mesh: Mesh) -> None:
 
 
 def write_ply(path: Path, mesh: Mesh) -> None:
-    """Binary PLY of the vertices as they are, not split at seams; their colours are read from the texture."""
+    """Binary PLY of the vertices as they are, not split at seams; of a texture, their corners' mean colour."""
     colors = mesh.rgb
     if mesh.texture is not None and mesh.uv is not None and mesh.uv_faces is not None:
-        colors = torch.zeros_like(mesh.vertices)
-        colors[mesh.faces.reshape(-1)] = sample(mesh.texture, mesh.uv)[mesh.uv_faces.reshape(-1)]
+        corners, at = mesh.faces.reshape(-1), sample(mesh.texture, mesh.uv)[mesh.uv_faces.reshape(-1)]
+        total = torch.zeros_like(mesh.vertices).index_add(0, corners, at)
+        colors = total / corners.bincount(minlength=len(total)).clamp(min=1)[:, None]
     model = trimesh.Trimesh(
         mesh.vertices[:, TO_FILE].numpy(),
         mesh.faces.numpy(),

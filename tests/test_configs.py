@@ -103,3 +103,9 @@ def test_experiment_would_start(name: str) -> None:
 
 def test_default_is_an_experiment() -> None:
     assert hydra.compose("config", overrides=[]).stages
+
+
+@pytest.mark.parametrize("name", ["cpu", "ddp"])
+def test_the_same_seed_gives_the_same_gradients(name: str) -> None:
+    """On a CPU, threads would else add up what a picked row receives in any order."""
+    assert composed(f"trainer/{name}")["deterministic"] is True

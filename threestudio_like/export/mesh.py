@@ -84,7 +84,7 @@ def write_obj(path: Path, mesh: Mesh) -> None:
 
 
 def write_ply(path: Path, mesh: Mesh) -> None:
-    """Binary PLY of the vertices as they are, not split at seams; of a texture, their corners' mean colour."""
+    """Binary PLY of the vertices as they are, not split at seams; of a texture, the mean of its corners."""
     colors = mesh.rgb
     if mesh.texture is not None and mesh.uv is not None and mesh.uv_faces is not None:
         corners, at = mesh.faces.reshape(-1), sample(mesh.texture, mesh.uv)[mesh.uv_faces.reshape(-1)]

@@ -105,7 +105,7 @@ def said(error: Exception, arguments: list[str], configs: Path) -> str:
     """A mistake that Hydra or OmegaConf found, in one line, with the nearest name where there is one."""
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}; write key=value"
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.filename:  # Hydra's own mistakes are nameless OSErrors
         return f"cannot write in {str(error.filename)!r} ({error.strerror})"
     lines = str(error).splitlines() or [type(error).__name__]
     full_key = re.search(r"^\s*full_key: (\S+)", str(error), flags=re.MULTILINE)

@@ -62,3 +62,8 @@ def test_pearson_of_a_constant_is_zero_with_finite_gradient():
     correlation = losses.pearson(x, torch.randn(1, 8), torch.ones(1, 8))
     correlation.sum().backward()
     assert correlation.item() == 0 and torch.isfinite(x.grad).all()
+
+
+def test_roughness_counts_steps_both_ways():
+    ramp = (torch.arange(4.0)[:, None] + 10 * torch.arange(3.0)).view(1, 4, 3, 1)
+    assert losses.roughness(ramp).item() == pytest.approx((1 + 10) / 2)

@@ -44,6 +44,12 @@ def test_entropy_of_a_half_is_log_two():
     assert sure == pytest.approx(-(0.001 * math.log(0.001) + 0.999 * math.log(0.999)), rel=1e-3)
 
 
+def test_emptiness_prefers_one_surface_to_a_fog_of_the_same_opacity():
+    wall, fog = torch.tensor([0.9, 0.0, 0.0]), torch.full((3,), 0.3)
+    assert shape.emptiness(wall, 2).item() == pytest.approx(math.log(10) / 2)
+    assert shape.emptiness(fog, 2).item() == pytest.approx(3 * math.log(4) / 2)
+
+
 def test_sparsity():
     assert shape.sparsity(torch.zeros(1, 2, 2, 1)).item() == pytest.approx(0.1)
     assert shape.sparsity(torch.ones(1, 2, 2, 1)).item() == pytest.approx(math.sqrt(1.01))

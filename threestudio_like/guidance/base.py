@@ -20,11 +20,13 @@ from threestudio_like.schedule.anneal import Number, Schedule, as_schedule
 from threestudio_like.schedule.levels import Levels
 from threestudio_like.schedule.vp import VP
 
-# w as a function of alpha_bar; `sigma/alpha` is the gradient of 0.5 |x - sg(x_0)|^2
+# w as a function of alpha_bar; `sigma/alpha` is the gradient of 0.5 |x - sg(x_0)|^2, and `alpha/sigma` minus
+# the score, where noise is only added
 WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "1-alpha_bar": lambda alpha_bar: 1 - alpha_bar,
     "uniform": torch.ones_like,
     "sigma/alpha": lambda alpha_bar: ((1 - alpha_bar) / alpha_bar).sqrt(),
+    "alpha/sigma": lambda alpha_bar: (alpha_bar / (1 - alpha_bar)).sqrt(),
     "alpha*sigma^2": lambda alpha_bar: alpha_bar.sqrt() * (1 - alpha_bar),
 }
 

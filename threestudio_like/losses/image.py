@@ -45,6 +45,12 @@ def smoothness(image: Float[Tensor, "B H W C"], inside: Float[Tensor, "B H W 1"]
     return rows.mean() + columns.mean()
 
 
+def roughness(image: Float[Tensor, "B H W C"]) -> Float[Tensor, ""]:
+    """Mean absolute step between neighbours below and beside: half the sum of the two means."""
+    rows, columns = image[:, 1:] - image[:, :-1], image[:, :, 1:] - image[:, :, :-1]
+    return (rows.abs().mean() + columns.abs().mean()) / 2
+
+
 def pearson(
     x: Float[Tensor, "B N"], y: Float[Tensor, "B N"], weights: Float[Tensor, "B N"]
 ) -> Float[Tensor, " B"]:

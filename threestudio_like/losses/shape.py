@@ -32,6 +32,14 @@ def sparsity(alpha: Float[Tensor, "B H W 1"]) -> Float[Tensor, ""]:
     return torch.sqrt(alpha.square() + 0.01).mean()
 
 
+def emptiness(weights: Float[Tensor, " S"], num_rays: int) -> Float[Tensor, ""]:
+    """Sum of log(1 + 10 w) over samples, mean over rays (SJC, Wang et al. 2022, section 4.3).
+
+    Many faint samples cost more than one of their sum, so fog is driven out. SJC's is a mean over samples.
+    """
+    return torch.log1p(10 * weights).sum() / num_rays
+
+
 def opacity_entropy(alpha: Float[Tensor, "B H W 1"]) -> Float[Tensor, ""]:
     """Mean entropy of alpha in nats: a pixel is either full or empty."""
     kept = alpha.clamp(1e-3, 1 - 1e-3)

@@ -1,7 +1,7 @@
 """Base of the systems that train a denoiser: the loss, the running average of the weights, the card.
 
-The loss is the mean squared error of what the network predicts (v, for the small priors), at noise levels
-drawn by `training.levels`. What is sampled, validated and exported is the average (EMA) of the weights.
+The loss is the mean squared error of what the network predicts (eps, v or x_0), at noise levels drawn by
+`training.levels`. What is sampled, validated and exported is the average (EMA) of the weights.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -26,7 +25,8 @@ from threestudio_like.priors.weights import save
 from threestudio_like.records import Example, View
 from threestudio_like.schedule.anneal import Schedule
 from threestudio_like.schedule.levels import Levels
-from threestudio_like.schedule.samplers import ddim, leading
+from threestudio_like.schedule.prediction import min_snr, target
+from threestudio_like.schedule.samplers import Sampler, leading
 
 SHOWN = 8  # columns of a grid of pictures
 
@@ -34,18 +34,22 @@ SHOWN = 8  # columns of a grid of pictures
 class Training(NamedTuple):
     """How a denoiser learns.
 
-    levels: which t; ema: how much the average keeps; pace: factor on the learning rates, at each step.
+    levels: which t; gamma: of min-SNR's weights, null for none; ema: how much the average keeps; pace: factor
+    on the learning rates, at each step.
     """
 
     levels: Levels
+    gamma: float | None
     ema: float
     pace: Schedule
 
 
 class Evaluation(NamedTuple):
-    """steps: of DDIM; cfg: the guidance of samples; card: what is written beside exported weights."""
+    """steps: noise levels of a sample; sampler: the way through them; cfg: the guidance of samples;
+    card: what is written beside exported weights."""
 
     steps: int
+    sampler: Sampler
     cfg: Guided
     card: Mapping[str, Any]
 
@@ -83,12 +87,15 @@ class Denoise(System):
         return {"denoise": self.denoise_loss(self.prior, batch, self.told(self.prior, batch))}
 
     def denoise_loss(self, prior: Pixels, batch: Example, condition: Condition) -> Float[Tensor, ""]:
-        """E |v - v_theta(x_t, t, c)|^2, with parts of c dropped."""
+        """E w(t) |y - y_theta(x_t, t, c)|^2, with y what the network predicts, and parts of c dropped."""
         x = prior.encode(batch.target.rgba)
         t = self.rules.levels(batch.step, len(x), prior.schedule.num_steps).to(x.device)
         u, eps = torch.rand(len(x)).to(x.device), torch.randn(x.shape).to(x.device)
         raw = prior.denoiser(prior.schedule.noised(x, eps, t), t, prior.train_condition(condition, u))
-        return F.mse_loss(raw, prior.schedule.v(x, eps, t))
+        error = (raw - target(prior.prediction, x, eps, t, prior.schedule)).square().flatten(1).mean(1)
+        if self.rules.gamma is not None:
+            error = min_snr(prior.prediction, t, prior.schedule, self.rules.gamma) * error
+        return error.mean()
 
     def on_train_batch_start(self, batch: Example, batch_idx: int) -> None:
         """Learning rates are functions of the step, so a resumed run may be given others."""
@@ -158,7 +165,7 @@ def chosen(view: View, index: Int[Tensor, " n"]) -> View:
 def sampled(
     prior: Prior, evaluation: Evaluation, condition: Condition, noise: Float[Tensor, "B C h w"]
 ) -> Float[Tensor, "B C h w"]:
-    """DDIM with classifier-free guidance."""
+    """By the configured sampler, with classifier-free guidance."""
 
     def eps(x_t: Tensor, t: Tensor) -> Tensor:
         return evaluation.cfg(prior, x_t, t, condition)
@@ -166,4 +173,4 @@ def sampled(
     levels = leading(prior.schedule.num_steps, evaluation.steps)
     # pure noise belongs to the last t: a chain that begins lower would expect some picture in it
     levels = [prior.schedule.num_steps - 1, *levels[1:]]
-    return ddim(eps, noise, levels, prior.schedule, eta=0.0, clip=(-1.0, 1.0))
+    return evaluation.sampler(eps, noise, levels, prior.schedule)

@@ -218,7 +218,17 @@ def test_every_file_has_a_test(file: Path) -> None:
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 UNMIRRORED = ("config", "trainer/", "stage/", "experiment/", "hydra/")  # they configure no class of ours
 # several configurations of one file
-VARIANTS = {"schedule/vp_linear": "schedule/vp", "schedule/vp_scaled_linear": "schedule/vp"}
+VARIANTS = {
+    "schedule/vp_linear": "schedule/vp",
+    "schedule/vp_scaled_linear": "schedule/vp",
+    "schedule/ve_overlapping": "schedule/ve",
+    "schedule/ddim": "schedule/samplers",
+    "schedule/ancestral": "schedule/samplers",
+    "schedule/euler_ancestral": "schedule/samplers",
+    "schedule/heun": "schedule/samplers",
+    "schedule/annealed_langevin": "schedule/langevin",
+    "priors/toy": "priors/ncsn",
+}
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: str(file.relative_to(ROOT / "configs")))

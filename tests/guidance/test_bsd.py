@@ -144,6 +144,7 @@ def network() -> TextToImage:
         size=8,
         denoiser=Denoiser(channels=4, image_channels=0, token_channels=8, **sizes),
         text=Text(buckets=64, channels=8, length=4, heads=2),
+        prediction="v",
         dropout=0.1,
         weights=None,
     )

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from threestudio_like.schedule.langevin import annealed_langevin, langevin
-from threestudio_like.schedule.oracle import gaussian_score, mixture_score
-from threestudio_like.schedule.ve import VE, geometric
+from threestudio_like.schedule.langevin import annealed, annealed_langevin, langevin
+from threestudio_like.schedule.oracle import gaussian_eps, gaussian_score, mixture_score
+from threestudio_like.schedule.ve import VE, betas, geometric
+from threestudio_like.schedule.vp import VP, cosine
 
 NCSN = VE(sigmas=geometric(10, 1.0, 0.01))
 
@@ -80,3 +81,36 @@ def test_denoising_takes_the_last_noise_away():
         denoise=True,
     )
     assert end.abs().max() < 1e-6
+
+
+def test_by_the_noise_it_is_the_same_chain():
+    """eps on the scale of a VP chain, and the score on the ladder's own."""
+    chain, std, x = VP(betas=betas(NCSN.sigmas)), 0.25, torch.randn(6, 3, dtype=torch.float64)
+    options = {"count": 3, "convention": "paper", "denoise": True}
+
+    def eps(x_t, t):
+        return gaussian_eps(x_t, t, chain, torch.zeros(()), std)
+
+    def score(y, level):
+        return gaussian_score(y, NCSN.deviation(level, y), torch.zeros(()), std)
+
+    torch.manual_seed(0)
+    one = annealed(eps, x, list(range(9, -1, -1)), chain, ratio=0.2, **options)
+    torch.manual_seed(0)
+    start = x * (1 + NCSN.sigmas[0].double() ** 2).sqrt()
+    other = annealed_langevin(score, start, NCSN, step=2e-5, **options)
+    torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_a_chain_of_ddpm_can_be_climbed_down_too():
+    chain = VP(betas=cosine(1000, 0.008))
+
+    def eps(x_t, t):
+        return gaussian_eps(x_t, t, chain, torch.tensor(0.3), 0.5)
+
+    torch.manual_seed(0)
+    levels = [*range(950, 0, -25), 0]
+    start = torch.randn(8000, 1)
+    x = annealed(eps, start, levels, chain, ratio=0.1, count=20, convention="code", denoise=True)
+    assert x.mean().item() == pytest.approx(0.3, abs=0.04)
+    assert x.std().item() == pytest.approx(0.5, abs=0.04)

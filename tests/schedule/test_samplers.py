@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from threestudio_like.schedule.oracle import gaussian_eps
-from threestudio_like.schedule.samplers import ancestral, ddim, from_level, leading
+from threestudio_like.schedule.samplers import ancestral, ddim, from_level, heun, leading
 from threestudio_like.schedule.vp import VP, linear, scaled_linear
 
 LINEAR = VP(betas=linear(1000, 1e-4, 0.02))
@@ -18,7 +18,13 @@ def eps_of(std, vp):
 
 @pytest.mark.parametrize(
     ("std", "small", "large"),
-    [(0.05, 0.04629, 0.05039), (0.25, 0.24628, 0.25094), (1.0, 0.99552, 0.99995), (2.0, 1.99368, 1.99764)],
+    [
+        (0.05, 0.04629, 0.05039),
+        (0.25, 0.24628, 0.25094),
+        (0.5, 0.49611, 0.50075),
+        (1.0, 0.99552, 0.99995),
+        (2.0, 1.99368, 1.99764),
+    ],
 )
 def test_ancestral_spread(std, small, large):
     """The chain is affine and Gaussian, so its variance is followed exactly, with the noise taken apart."""
@@ -66,6 +72,47 @@ def test_ddim_with_full_noise_is_ancestral_sampling():
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+def test_ddim_with_full_noise_is_euler_ancestral():
+    """k-diffusion's step, written on the scale where noise is added: y = x_t / sqrt(alpha_bar)."""
+    levels, x = [800, 500, 200], torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    alpha_bar = STABLE.alpha_bar[levels].double()
+    sigma = ((1 - alpha_bar) / alpha_bar).sqrt()
+    torch.manual_seed(1)
+    y = x / alpha_bar[0].sqrt()
+    for i, level in enumerate(levels):
+        eps = eps_of(0.5, STABLE)(y * alpha_bar[i].sqrt(), torch.full((2,), level))
+        after = sigma[i + 1] if i < 2 else torch.zeros(())
+        up = after * (1 - after**2 / sigma[i] ** 2).sqrt()
+        y = y + ((after**2 - up**2).sqrt() - sigma[i]) * eps
+        y = y + up * torch.randn_like(y) if i < 2 else y
+    torch.manual_seed(1)
+    torch.testing.assert_close(ddim(eps_of(0.5, STABLE), x, levels, STABLE, eta=1.0, clip=None), y)
+
+
+def final(sampler, std, count):
+    """How far apart two starts one unit apart end."""
+    x = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    low, high = sampler(eps_of(std, LINEAR), x, from_level(999, count), LINEAR)
+    return (high - low).item()
+
+
+def test_heun_is_of_second_order():
+    """The flow takes a unit to s / sqrt(alpha_bar s^2 + 1 - alpha_bar): errors fall as 1 / n^2."""
+    std, last = 0.5, LINEAR.alpha_bar[-1].item()
+    exact = std / (last * std**2 + 1 - last) ** 0.5
+    flow = {count: final(lambda *a: heun(*a, clip=None), std, count) for count in (20, 40, 80)}
+    euler = final(lambda *a: ddim(*a, eta=0.0, clip=None), std, 80)
+    errors = [abs(flow[count] - exact) for count in (20, 40, 80)]
+    assert errors[0] / errors[1] > 3 and errors[1] / errors[2] > 3
+    assert errors[2] < abs(euler - exact) / 10
+
+
+def test_heun_is_exact_where_the_picture_is_known():
+    x = torch.randn(3, 2, dtype=torch.float64)
+    end = heun(eps_of(0.0, LINEAR), x, [999, 500, 3], LINEAR, clip=None)
+    torch.testing.assert_close(end, torch.full_like(end, MEAN), rtol=1e-6, atol=1e-6)
+
+
 def test_clipping_keeps_pictures_in_range():
     x, levels, eps = 3 * torch.randn(4, 3, 4, 4), leading(1000, 20), eps_of(2.0, STABLE)
     assert ddim(eps, x, levels, STABLE, eta=0.0, clip=(-1.0, 1.0)).abs().max() <= 1
@@ -74,5 +121,6 @@ def test_clipping_keeps_pictures_in_range():
 
 def test_levels():
     assert leading(1000, 4) == [750, 500, 250, 0]
+    assert leading(3, 4) == [2, 1, 0]
     assert from_level(300, 4) == [300, 200, 100, 0]
     assert from_level(2, 10) == [2, 1, 0]

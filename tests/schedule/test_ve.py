@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from threestudio_like.schedule.ve import VE, geometric, overlapping
+from threestudio_like.schedule.ve import VE, betas, geometric, overlapping
+from threestudio_like.schedule.vp import VP
 
 
 def test_ladder_of_ncsn():
@@ -36,3 +37,12 @@ def test_deviation_is_shaped_like_its_pictures():
     schedule, x = VE(sigmas=geometric(3, 1.0, 0.01)), torch.zeros(2, 3, 4, 4)
     assert schedule.deviation(torch.tensor([0, 2]), x).shape == (2, 1, 1, 1)
     assert schedule.deviation(torch.tensor([0, 2]), x).flatten().tolist() == pytest.approx([1.0, 0.01])
+
+
+def test_a_ladder_as_a_chain():
+    """(x + sigma z) / sqrt(1 + sigma^2) is x_t of the chain, with noise that grows."""
+    ladder = geometric(10, 2.0, 0.02)
+    chain, x, z = VP(betas=betas(ladder)), torch.randn(10, 3), torch.randn(10, 3)
+    sigma, t = ladder[:, None], 9 - torch.arange(10)
+    torch.testing.assert_close(chain.noised(x, z, t), (x + sigma * z) / (1 + sigma**2).sqrt())
+    assert (chain.alpha_bar.diff() < 0).all()

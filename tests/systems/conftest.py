@@ -1,5 +1,6 @@
 """Systems as their YAML wires them, at sizes that take seconds."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
@@ -87,9 +88,12 @@ SMALL_LIFT = {"width": 8, "groups": 4, "features": 4, "depths": 4, "samples": 4,
 
 @pytest.fixture
 def small_system():
-    """(name, overrides) -> a system that trains a denoiser, as its YAML wires it but for sizes."""
+    """(name, overrides, groups) -> a system that trains a denoiser, as its YAML wires it but for sizes.
 
-    def build(name: str, *overrides: str):
+    overrides: of the system's values; groups: other parts for its slots.
+    """
+
+    def build(name: str, *overrides: str, groups: Sequence[str] = ()):
         small = [f"prior.{setting}" for setting in SMALL_PRIOR]
         if name == "zero123":
             small.append("prior.pose.out_channels=64")
@@ -99,7 +103,7 @@ def small_system():
         settings = [f"system.{setting}" for setting in (*small, *overrides, "evaluation.steps=3")]
         GlobalHydra.instance().clear()
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            config = hydra.compose(overrides=["+seed=0", f"+systems@system={name}", *settings])
+            config = hydra.compose(overrides=["+seed=0", f"+systems@system={name}", *groups, *settings])
             torch.manual_seed(0)
             node = hydra.utils.instantiate(config.system, _convert_="all")
         GlobalHydra.instance().clear()

@@ -1,6 +1,12 @@
-"""DDPM with text: samples and pictures have their shapes, and both lines of the grid are there."""
+"""DDPM, with text and without: samples, pictures, every prediction, every sampler."""
 
+import pytest
 import torch
+
+from threestudio_like.priors.base import Condition
+
+UNCONDITIONAL = "priors@system.prior=unconditional"
+SAMPLERS = ["ddim", "ancestral", "euler_ancestral", "heun", "annealed_langevin"]
 
 
 def test_samples_follow_the_prompt(small_system, examples):
@@ -18,3 +24,35 @@ def test_pictures(small_system, examples):
     with torch.no_grad():
         pictures = system.pictures(examples(1)[0])
     assert pictures["samples"].shape == (2 * 16, 4 * 16, 3)
+
+
+@pytest.mark.parametrize("prediction", ["eps", "v", "x0"])
+@pytest.mark.parametrize("gamma", ["null", "5.0"])
+def test_a_perfect_network_has_no_loss(small_system, examples, prediction, gamma):
+    """One that says what is asked of it, whatever that is and however it is weighed."""
+    settings = [f"prior.prediction={prediction}", f"training.gamma={gamma}"]
+    system, batch = small_system("ddpm", *settings, groups=[UNCONDITIONAL]), examples(1)[0]
+    prior = system.prior
+    x = prior.encode(batch.target.rgba)
+
+    def perfect(x_t, t, condition):
+        eps = prior.schedule.eps_from_x0(x_t, x, t)
+        return {"eps": eps, "v": prior.schedule.v(x, eps, t), "x0": x}[prediction]
+
+    prior.denoiser.forward = perfect
+    assert system.compute(batch)["denoise"].item() < 1e-6
+    prior.denoiser.forward = lambda x_t, t, condition: 1 + perfect(x_t, t, condition)
+    assert system.compute(batch)["denoise"].item() > 1e-4
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("schedule", ["vp", "vp_linear", "vp_scaled_linear"])
+def test_samplers_and_schedules(small_system, sampler, schedule):
+    """A perfect network of grey pictures makes grey pictures, by every way down every chain."""
+    groups = [UNCONDITIONAL, f"schedule@system.evaluation.sampler={sampler}"]
+    system = small_system("ddpm", groups=[*groups, f"schedule@system.prior.schedule={schedule}"])
+    prior = system.averaged
+    prior.predict = lambda x_t, t, condition: prior.schedule.eps_from_x0(x_t, torch.full_like(x_t, 0.2), t)
+    x = system.sample(Condition(), torch.randn(2, *prior.shape))
+    noise = 0.01 * (sampler == "annealed_langevin") * 3  # it keeps the last level's
+    assert (x - 0.2).abs().max() < 0.01 + 4 * noise

@@ -1,9 +1,11 @@
-"""Base of the small priors: they denoise 4-channel pictures, with no encoder, and predict v.
+"""Base of the small priors: they denoise pictures as they are, with no encoder.
 
-A picture over white and its alpha, scaled to [-1, 1]; v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x.
+A picture over white and its alpha, scaled to [-1, 1]: 4 channels, or the first few of them.
 """
 
 from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -11,27 +13,39 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from threestudio_like.priors.base import Condition, Prior
-from threestudio_like.priors.unet import Denoiser
+from threestudio_like.schedule.prediction import Prediction, eps_from
 from threestudio_like.schedule.vp import VP
 
 CHANNELS = 4
 
 
+@runtime_checkable
+class Network(Protocol):
+    """(x_t, t, condition) -> a raw prediction of the shape of x_t: unet.Denoiser, points.Denoiser."""
+
+    channels: int
+
+    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """The raw prediction."""
+
+
 class Pixels(Prior):
     """A prior whose space is the picture itself, `size` pixels a side.
 
-    A subclass says what the denoiser is told.
+    A subclass says what the denoiser is told, and what the denoiser predicts: v, unless it says otherwise.
     """
 
-    def __init__(self, *, schedule: VP, size: int, denoiser: Denoiser) -> None:
+    prediction: Prediction = "v"
+
+    def __init__(self, *, schedule: VP, size: int, denoiser: Network) -> None:
         super().__init__()
         self.schedule = schedule
         self.denoiser = denoiser
-        self.shape = (CHANNELS, size, size)
+        self.shape = (denoiser.channels, size, size)
 
     def encode(self, image: Float[Tensor, "B H W 4"]) -> Float[Tensor, "B C h w"]:
         """Resized (averaged where it shrinks) and scaled to [-1, 1]."""
-        x = image.permute(0, 3, 1, 2) * 2 - 1
+        x = image.permute(0, 3, 1, 2)[:, : self.shape[0]] * 2 - 1
         if x.shape[2:] == self.shape[1:]:
             return x
         if min(x.shape[2:]) >= self.shape[1]:
@@ -39,14 +53,15 @@ class Pixels(Prior):
         return F.interpolate(x, self.shape[1:], mode="bilinear", antialias=True)
 
     def decode(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B H W 4"]:
-        """Scaled back to [0, 1]."""
-        return ((x + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1)
+        """Scaled back to [0, 1]; channels that it does not have are 1."""
+        image = ((x + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1)
+        return F.pad(image, (0, CHANNELS - self.shape[0]), value=1.0)
 
     def predict(
         self, x_t: Float[Tensor, "B C h w"], t: Int[Tensor, " B"], condition: Condition
     ) -> Float[Tensor, "B C h w"]:
-        """eps, from the v that the network predicts."""
-        return self.schedule.eps_from_v(x_t, self.denoiser(x_t, t, condition), t)
+        """eps, from what the network predicts."""
+        return eps_from(self.prediction, x_t, self.denoiser(x_t, t, condition), t, self.schedule)
 
     def train_condition(self, condition: Condition, u: Float[Tensor, " B"]) -> Condition:
         """The condition with parts of it dropped, for the uniform numbers u: what null() is trained by."""

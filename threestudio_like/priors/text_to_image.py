@@ -14,12 +14,14 @@ from threestudio_like.priors.text import Text, view_words
 from threestudio_like.priors.unet import Denoiser
 from threestudio_like.priors.weights import load
 from threestudio_like.records import Camera, View
+from threestudio_like.schedule.prediction import Prediction
 from threestudio_like.schedule.vp import VP
 
 
 class TextToImage(Pixels):
     """p(picture | prompt, view in words).
 
+    prediction: what the denoiser says: eps, v or x0.
     dropout: share of examples trained without a prompt.
     weights: of a trained one: a name in bundled/ or a file; null for a new one.
     """
@@ -30,11 +32,13 @@ class TextToImage(Pixels):
         schedule: VP,
         size: int,
         denoiser: Denoiser,
+        prediction: Prediction,
         text: Text,
         dropout: float,
         weights: str | None,
     ) -> None:
         super().__init__(schedule=schedule, size=size, denoiser=denoiser)
+        self.prediction = prediction
         self.text = text
         self.dropout = dropout
         if weights is not None:

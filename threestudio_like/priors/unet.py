@@ -62,7 +62,7 @@ class Denoiser(nn.Module):
         self.gain = nn.Linear(LEVEL_CHANNELS, channels)
         nn.init.zeros_(self.gain.weight)
         nn.init.zeros_(self.gain.bias)
-        self.image_channels = image_channels
+        self.channels, self.image_channels = channels, image_channels
         self.takes_tokens = token_channels is not None
         self.vector_channels = 4 * widths[0]  # diffusers' time embedding
 

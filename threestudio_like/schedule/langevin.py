@@ -1,7 +1,8 @@
 """Langevin dynamics: samples from a score alone, level by level (Song and Ermon 2019, algorithm 1).
 
 x <- x + a s(x) + sqrt(2 a) z. The paper's step alpha is 2 a; its code takes the same number for a itself and
-so goes twice as far. `Convention` says which of the two a number means.
+so goes twice as far. `Convention` says which of the two a number means. `annealed` takes eps instead of a
+score, and a VP chain instead of a ladder, as the samplers of schedule/samplers.py do.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from threestudio_like.schedule.samplers import Eps
 from threestudio_like.schedule.ve import VE
+from threestudio_like.schedule.vp import VP
 
 LevelScore = Callable[[Tensor, Tensor], Tensor]  # (x [B ...], level [B]) -> score of the data with its noise
 Convention = Literal["paper", "code"]
@@ -57,6 +60,35 @@ def annealed_langevin(
         last = schedule.num_levels - 1
         x = x + schedule.sigmas[-1] ** 2 * at(score, last, x)(x)
     return x
+
+
+def annealed(
+    eps: Eps,
+    x_t: Float[Tensor, "B ..."],
+    levels: list[int],
+    schedule: VP,
+    *,
+    ratio: float,
+    count: int,
+    convention: Convention,
+    denoise: bool,
+) -> Float[Tensor, "B ..."]:
+    """Annealed Langevin through the levels of a VP chain, whose x_t = (x + sigma z) / sqrt(1 + sigma^2).
+
+    The score of x + sigma z is -eps / sigma. `ratio` is step / sigma_L^2: of the paper's numbers, 2e-5 and
+    0.01, it is 0.2.
+    """
+    t = torch.tensor(levels, device=x_t.device)
+    alpha_bar = schedule.alpha_bar[t].double()
+    ladder = VE(sigmas=((1 - alpha_bar) / alpha_bar).sqrt()).to(x_t.device)
+    scale = alpha_bar.sqrt().to(x_t.dtype).view(-1, *[1] * (x_t.ndim - 1))
+
+    def score(x: Tensor, level: Tensor) -> Tensor:
+        return -eps(scale[level] * x, t[level]) / ladder.deviation(level, x)
+
+    step = ratio * float(ladder.sigmas[-1]) ** 2
+    settings = {"step": step, "count": count, "convention": convention, "denoise": denoise}
+    return annealed_langevin(score, x_t / scale[0], ladder, **settings)  # type: ignore[arg-type]
 
 
 def at(score: LevelScore, level: int, like: Float[Tensor, "B ..."]) -> Callable[[Tensor], Tensor]:

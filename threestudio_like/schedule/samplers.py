@@ -1,4 +1,4 @@
-"""Samplers of a variance-preserving chain: DDIM (Song et al. 2021, eq. 12), ancestral (Ho et al. 2020).
+"""Samplers of a variance-preserving chain: DDIM (Song et al. 2021, eq. 12), ancestral (Ho et al. 2020), Heun.
 
 They take eps as a function (x_t, t) -> eps, so guidance, oracles and networks are all the same to them.
 Both start at any t: from pure noise at T - 1, or from a picture noised to a lower one.
@@ -6,7 +6,7 @@ Both start at any t: from pure noise at T - 1, or from a picture noised to a low
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -16,11 +16,15 @@ from torch import Tensor
 from threestudio_like.schedule.vp import VP
 
 Eps = Callable[[Tensor, Tensor], Tensor]  # (x_t, t [B]) -> eps
-Bounds = tuple[float, float] | None
+Bounds = Sequence[float] | None
+# (eps, pure noise, levels, schedule) -> pictures: one of the functions below, or langevin.annealed, with its
+# settings given
+Sampler = Callable[[Eps, Tensor, list[int], VP], Tensor]
 
 
 def leading(num_steps: int, count: int) -> list[int]:
-    """`count` of T levels, falling, evenly spaced, the last of them 0 (diffusers' "leading")."""
+    """At most `count` of T levels, falling, evenly spaced, the last of them 0 (diffusers' "leading")."""
+    count = min(count, num_steps)
     return [(num_steps // count) * i for i in reversed(range(count))]
 
 
@@ -34,6 +38,8 @@ def ddim(
 ) -> Float[Tensor, "B ..."]:
     """Denoise x_t, which lies at levels[0], down to a picture; eta = 0 is deterministic, 1 as noisy as DDPM.
 
+    On the scale x_t / sqrt(alpha_bar) these are Euler's steps of the probability-flow ODE in sigma (eta = 0)
+    and k-diffusion's "Euler ancestral" ones (eta = 1).
     clip: the range of pictures, which each guess of x_0 is brought back to; None for unbounded spaces.
     """
     for level, following in zip(levels, [*levels[1:], None], strict=True):
@@ -70,6 +76,40 @@ def ancestral(
         spread = beta * (1 - before) / (1 - alpha_bar) if variance == "small" else beta
         x_t = mean + spread.sqrt() * torch.randn_like(x_t)
     return x_t
+
+
+def heun(
+    eps: Eps, x_t: Float[Tensor, "B ..."], levels: list[int], schedule: VP, *, clip: Bounds
+) -> Float[Tensor, "B ..."]:
+    """Second order steps of the probability-flow ODE, two evaluations each (Karras et al. 2022, algorithm 1).
+
+    Theirs are steps of sigma, which is in the thousands at the end of a VP chain; these are of the angle phi
+    with x_t = cos(phi) x_0 + sin(phi) eps, along which dx_t / dphi = v. Turning by the angle is exact where
+    x_0 and eps stay what they are, so only v's change is left to average. To 0, where no network was
+    trained, it is one turn.
+    """
+    for level, following in zip(levels, [*levels[1:], None], strict=True):
+        v = velocity(eps, x_t, level, schedule, clip)
+        delta = angle(schedule, following) - angle(schedule, level)
+        cos, sin = delta.cos().to(x_t.dtype), delta.sin().to(x_t.dtype)
+        if following is not None:
+            ahead = cos * x_t + sin * v
+            v = (v + sin * ahead + cos * velocity(eps, ahead, following, schedule, clip)) / 2
+        x_t = cos * x_t + sin * v
+    return x_t
+
+
+def angle(schedule: VP, level: int | None) -> Float[Tensor, ""]:
+    """phi of a level: 0 for the picture itself, toward pi/2 for noise."""
+    alpha_bar = schedule.alpha_bar[0 if level is None else level].double()
+    return torch.acos(torch.ones_like(alpha_bar) if level is None else alpha_bar.sqrt())
+
+
+def velocity(eps: Eps, x_t: Tensor, level: int, schedule: VP, clip: Bounds) -> Tensor:
+    """v at x_t."""
+    t = full(level, x_t)
+    noise, x0 = split(eps(x_t, t), x_t, t, schedule, clip)
+    return schedule.v(x0, noise, t)
 
 
 def split(

@@ -38,6 +38,16 @@ def _overlap(ratio: float, num_dimensions: int) -> float:
     return (math.erf((away + width) / math.sqrt(2)) - math.erf((away - width) / math.sqrt(2))) / 2
 
 
+def betas(sigmas: Float[Tensor, " L"]) -> Float[Tensor, " L"]:
+    """Of the VP chain whose x_t = (x + sigma z) / sqrt(1 + sigma^2): alpha_bar = 1 / (1 + sigma^2).
+
+    The same pictures on another scale, so that what samples or guides with a VP chain takes a ladder too.
+    t = L - 1 - level: in the chain noise grows with t.
+    """
+    alpha_bar = 1 / (1 + sigmas.double().flip(0) ** 2)
+    return 1 - alpha_bar / torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]])
+
+
 class VE(nn.Module):
     """The ladder sigma_0 > sigma_1 > ...; it may be built from any falling tensor."""
 

@@ -1,4 +1,4 @@
-"""Base of the systems that train a denoiser: the loss, the running average of the weights, the card.
+"""Base of the systems that train a denoiser: the loss, the samples and their pictures.
 
 The loss is the mean squared error of what the network predicts (eps, v or x_0), at noise levels drawn by
 `training.levels`. What is sampled, validated and exported is the average (EMA) of the weights.
@@ -6,22 +6,20 @@ The loss is the mean squared error of what the network predicts (eps, v or x_0),
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from systems.base import Optimization, System, Weight
+from systems.base import Optimization, Weight
+from systems.learn import Learn, Pace
 from threestudio_like.guidance.cfg import Guided
 from threestudio_like.loggers.images import column, row
 from threestudio_like.ops import camera
 from threestudio_like.priors.base import Condition, Prior
 from threestudio_like.priors.pixels import Pixels
-from threestudio_like.priors.weights import save
 from threestudio_like.records import Example, View
 from threestudio_like.schedule.anneal import Schedule
 from threestudio_like.schedule.levels import Levels
@@ -54,10 +52,12 @@ class Evaluation(NamedTuple):
     card: Mapping[str, Any]
 
 
-class Denoise(System):
-    """Trains `prior`; exports its average to weights.safetensors and weights.json in the stage's folder."""
+class Denoise(Learn):
+    """Trains `prior`, a denoiser."""
 
     losses: ClassVar[tuple[str, ...]] = ("denoise",)
+    prior: Pixels
+    averaged: Pixels
 
     def __init__(
         self,
@@ -70,13 +70,17 @@ class Denoise(System):
         optimization: Optimization,
         draw_every: int,
     ) -> None:
-        super().__init__(seed=seed, weights=weights, optimization=optimization, draw_every=draw_every)
-        self.prior = prior
-        self.averaged = copy.deepcopy(prior).requires_grad_(False)
+        super().__init__(
+            prior=prior,
+            pace=Pace(training.ema, training.pace),
+            card=evaluation.card,
+            seed=seed,
+            weights=weights,
+            optimization=optimization,
+            draw_every=draw_every,
+        )
         self.rules = training
         self.evaluation = evaluation
-        self.scores: list[dict[str, float]] = []
-        self.measured: dict[str, float] = {}
 
     def told(self, prior: Pixels, batch: Example) -> Condition:
         """What the denoiser is told about the targets of `batch`."""
@@ -97,49 +101,13 @@ class Denoise(System):
             error = min_snr(prior.prediction, t, prior.schedule, self.rules.gamma) * error
         return error.mean()
 
-    def on_train_batch_start(self, batch: Example, batch_idx: int) -> None:
-        """Learning rates are functions of the step, so a resumed run may be given others."""
-        self.keep_pace(self.rules.pace(batch.step))
-
-    @torch.no_grad()
-    def on_train_batch_end(self, outputs: Any, batch: Example, batch_idx: int) -> None:
-        """Move the average; at first it forgets faster, to leave the random start behind."""
-        keep = min(self.rules.ema, (1 + batch.step) / (10 + batch.step))
-        torch._foreach_lerp_(list(self.averaged.parameters()), list(self.prior.parameters()), 1 - keep)
-        super().on_train_batch_end(outputs, batch, batch_idx)
-
     def sample(self, condition: Condition, noise: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
         """From the average."""
         return sampled(self.averaged, self.evaluation, condition, noise)
 
-    def validation_step(self, batch: Example, batch_idx: int) -> None:
-        """Scores of one held-out batch; the noise is the same each time."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(batch_idx)
-            self.scores.append(self.score(batch))
-
     def score(self, batch: Example) -> dict[str, float]:
         """By name; a subclass adds its own."""
         return {"denoise": float(self.denoise_loss(self.averaged, batch, self.told(self.averaged, batch)))}
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the means, and export the weights with them."""
-        means = {name: sum(s[name] for s in self.scores) / len(self.scores) for name in self.scores[0]}
-        self.scores.clear()
-        self.measured = {name: round(value, 4) for name, value in means.items()}
-        self.measured["steps"] = self.trainer.global_step
-        self.log_dict({f"validation/{name}": value for name, value in means.items()})
-        self.export()
-
-    def on_train_end(self) -> None:
-        """Export what a stop, or the last step, leaves."""
-        self.export()
-
-    def export(self) -> None:
-        """The averaged weights, and a card with the last validation's scores."""
-        if self.trainer.is_global_zero:
-            card = {**self.evaluation.card, "steps": self.trainer.global_step, "metrics": self.measured}
-            save(self.averaged, Path(self.trainer.default_root_dir) / "weights", card)
 
     def pictures(self, batch: Example) -> dict[str, Float[Tensor, "H W 3"]]:
         """Rows of the first examples: what is known, then the truth, then samples."""

@@ -67,12 +67,12 @@ class Posed(NamedTuple):
 
 
 class Example(NamedTuple):
-    """What a system that trains a denoiser sees in one step."""
+    """What a system that trains a network on pictures of objects sees in one step."""
 
     step: int
     prompts: list[str]  # B captions
-    target: View  # the pictures to denoise
-    reference: View | None  # the same objects seen by other cameras
+    target: View  # the pictures to denoise, or to tell depth and normals of
+    reference: View | None  # the same objects seen by other cameras, or by the same ones before a background
 
 
 class Samples(NamedTuple):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,13 +20,16 @@ from threestudio_like.data.draw import Light, draw
 from threestudio_like.data.objects import Object, normalized
 from threestudio_like.files import replacing
 from threestudio_like.ops.camera import orbit
-from threestudio_like.records import Camera, Mesh
+from threestudio_like.records import Camera, Mesh, View
 
 log = logging.getLogger(__name__)
 FORMAT = 1  # of the pictures; a change of drawing must count it up
 BATCH = 16  # views drawn at once
 MIN_COVER = 0.03  # of the pictures, on average: a pencil or a cable teaches little at these sizes
 SECONDS = 10.0  # between two lines of progress
+RELIEF_CHANNELS = 9
+DEEPEST = 1.0  # of a relief; objects of longest side 1 reach 0.87 from the origin at most
+UNLIT = Light(direction=(0.0, 0.0, 1.0), ambient=1.0, diffuse=0.0)
 
 
 class Cameras(NamedTuple):
@@ -50,7 +54,7 @@ class Album(NamedTuple):
     """N objects (variants of one are objects of their own here), M views of each."""
 
     names: list[str]
-    pictures: np.ndarray  # N M H W 4 uint8: straight colour, alpha
+    pictures: np.ndarray  # N M H W 4 uint8: straight colour, alpha; unlit ones: N M H W 9, see `relief`
     poses: np.ndarray  # N M 3 float32: azimuth, elevation, distance; radians
     rows: np.ndarray  # of the N, those with something to see
 
@@ -90,13 +94,17 @@ def album(
     objects: list[Object],
     cameras: Cameras,
     variety: Variety,
-    light: Light,
+    light: Light | None,
     *,
     folder: Path,
     source: str,
 ) -> Album:
-    """The album of `objects`, from `folder` if it was drawn before; `source` is the objects' fingerprint."""
-    key = cache.digest(FORMAT, source, len(objects), _plain(cameras), _plain(variety), _plain(light))
+    """The album of `objects`, from `folder` if it was drawn before; `source` is the objects' fingerprint.
+
+    Without a light its pictures are reliefs.
+    """
+    lit = "relief" if light is None else _plain(light)
+    key = cache.digest(FORMAT, source, len(objects), _plain(cameras), _plain(variety), lit)
     file = folder / f"album-{key}.npy"
     if not file.exists():
         _draw(objects, cameras, variety, light, file)
@@ -120,9 +128,9 @@ def _rng(seed: int, index: int) -> np.random.Generator:
     return np.random.default_rng([seed, index])
 
 
-def _draw(objects: list[Object], cameras: Cameras, variety: Variety, light: Light, file: Path) -> None:
+def _draw(objects: list[Object], cameras: Cameras, variety: Variety, light: Light | None, file: Path) -> None:
     size, total = cameras.size, len(objects) * variety.variants
-    shape = (total, variety.views, size, size, 4)
+    shape = (total, variety.views, size, size, 4 if light else RELIEF_CHANNELS)
     start = shown = time.monotonic()
     with replacing(file) as partial, open(partial, "wb") as handle:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
@@ -132,7 +140,8 @@ def _draw(objects: list[Object], cameras: Cameras, variety: Variety, light: Ligh
             pose = poses(rng, variety.views, cameras)
             mesh = stretched(objects[index // variety.variants].mesh, rng, variety.stretch)
             for part in pose.split(BATCH):
-                handle.write(_picture(mesh, camera(part, cameras), light).tobytes())
+                seen = camera(part, cameras)
+                handle.write((_picture(mesh, seen, light) if light else relief(mesh, seen)).tobytes())
             if time.monotonic() - shown > SECONDS:
                 shown = time.monotonic()
                 rate = (index + 1) * variety.views / (shown - start)
@@ -144,3 +153,31 @@ def _draw(objects: list[Object], cameras: Cameras, variety: Variety, light: Ligh
 def _picture(mesh: Mesh, camera: Camera, light: Light) -> np.ndarray:
     view = draw(mesh, camera, light)
     return (torch.cat([view.rgb, view.alpha], dim=-1) * 255).round().byte().numpy()
+
+
+def relief(mesh: Mesh, camera: Camera) -> np.ndarray:
+    """B H W 9 uint8: colour without light, alpha, depth in two bytes (higher first), normal.
+
+    Depth is counted from DEEPEST in front of the world's origin to DEEPEST behind it; normals are in the
+    camera's frame.
+    """
+    view = draw(mesh, camera, UNLIT)
+    assert view.depth is not None and view.normal is not None
+    distance = torch.linalg.vector_norm(camera.c2w[:, :3, 3], dim=-1)[:, None, None, None]
+    normal = torch.einsum("bji,bhwj->bhwi", camera.c2w[:, :3, :3], view.normal)
+    rest = torch.cat([view.rgb, view.alpha, (normal + 1) / 2], dim=-1)
+    color, packed = np.split((rest * 255).round().byte().numpy(), [4], axis=-1)
+    steps = (((view.depth - distance) / (2 * DEEPEST) + 0.5).clamp(0, 1) * 65535).round().int().numpy()
+    depth = np.concatenate([steps >> 8, steps & 255], axis=-1).astype(np.uint8)
+    return np.concatenate([color, depth, packed], axis=-1)
+
+
+def unpacked(pictures: np.ndarray, camera: Camera) -> View:
+    """The views of these reliefs (B H W 9), as their cameras saw them; the colour has no light yet."""
+    values = torch.from_numpy(pictures).float()
+    rgb, alpha, high, low, packed = values.split([3, 1, 1, 1, 3], dim=-1)
+    distance = torch.linalg.vector_norm(camera.c2w[:, :3, 3], dim=-1)[:, None, None, None]
+    hit = (alpha > 0).float()
+    depth = ((256 * high + low) / 65535 - 0.5) * 2 * DEEPEST + distance
+    normal = torch.einsum("bij,bhwj->bhwi", camera.c2w[:, :3, :3], F.normalize(packed / 127.5 - 1, dim=-1))
+    return View(camera, rgb / 255, alpha / 255, depth * hit, normal * hit)

@@ -48,6 +48,7 @@ class Views(LightningDataModule):
     """Examples without end: a target view and, if `references`, another view of the same object.
 
     source: where the objects come from; one name in ten is held out, for validation.
+    light: none for pictures without one (album.relief), which a subclass lights.
     validation: how many held-out examples a validation sees, the same ones each time.
     """
 
@@ -57,7 +58,7 @@ class Views(LightningDataModule):
         source: Source,
         cameras: Cameras,
         variety: Variety,
-        light: Light,
+        light: Light | None,
         augmentation: Augmentation,
         references: bool,
         batch_size: int,

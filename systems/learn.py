@@ -1,0 +1,91 @@
+"""Base of the systems that train a network: the running average of its weights, the scores, the card.
+
+What is validated, drawn and exported is the average (EMA) of the weights.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from systems.base import Optimization, System, Weight
+from threestudio_like.priors.weights import save
+from threestudio_like.schedule.anneal import Schedule
+
+
+class Pace(NamedTuple):
+    """ema: how much the average keeps; pace: factor on the learning rates, at each step."""
+
+    ema: float
+    pace: Schedule
+
+
+class Learn(System):
+    """Trains `prior`; exports its average to weights.safetensors and weights.json in the stage's folder.
+
+    card: what is written beside the exported weights, with the steps and the last scores.
+    """
+
+    def __init__(
+        self,
+        *,
+        prior: nn.Module,
+        pace: Pace,
+        card: Mapping[str, Any],
+        seed: int,
+        weights: Mapping[str, Weight],
+        optimization: Optimization,
+        draw_every: int,
+    ) -> None:
+        super().__init__(seed=seed, weights=weights, optimization=optimization, draw_every=draw_every)
+        self.prior = prior
+        self.averaged = copy.deepcopy(prior).requires_grad_(False)
+        self.pace = pace
+        self.card = card
+        self.scores: list[dict[str, float]] = []
+        self.measured: dict[str, float] = {}
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Learning rates are functions of the step, so a resumed run may be given others."""
+        self.keep_pace(self.pace.pace(batch.step))
+
+    @torch.no_grad()
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Move the average; at first it forgets faster, to leave the random start behind."""
+        keep = min(self.pace.ema, (1 + batch.step) / (10 + batch.step))
+        torch._foreach_lerp_(list(self.averaged.parameters()), list(self.prior.parameters()), 1 - keep)
+        super().on_train_batch_end(outputs, batch, batch_idx)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Scores of one held-out batch; the noise is the same each time."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(batch_idx)
+            self.scores.append(self.score(batch))
+
+    def score(self, batch: Any) -> dict[str, float]:
+        """Of the average on one held-out batch, by name."""
+        raise NotImplementedError
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means, and export the weights with them."""
+        means = {name: sum(s[name] for s in self.scores) / len(self.scores) for name in self.scores[0]}
+        self.scores.clear()
+        self.measured = {name: round(value, 4) for name, value in means.items()}
+        self.measured["steps"] = self.trainer.global_step
+        self.log_dict({f"validation/{name}": value for name, value in means.items()})
+        self.export()
+
+    def on_train_end(self) -> None:
+        """Export what a stop, or the last step, leaves."""
+        self.export()
+
+    def export(self) -> None:
+        """The averaged weights, and a card with the last validation's scores."""
+        if self.trainer.is_global_zero:
+            card = {**self.card, "steps": self.trainer.global_step, "metrics": self.measured}
+            save(self.averaged, Path(self.trainer.default_root_dir) / "weights", card)

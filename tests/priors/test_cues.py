@@ -1,0 +1,64 @@
+"""The estimator's door: frames, sizes, what is empty; and that it can learn."""
+
+import pytest
+import torch
+
+from threestudio_like.data.cameras import Pose
+from threestudio_like.losses.reference import depth_pearson
+from threestudio_like.priors.cues import Cues, Guess
+from threestudio_like.priors.weights import save
+from threestudio_like.records import View
+
+
+def cues(weights: str | None = None) -> Cues:
+    torch.manual_seed(0)
+    return Cues(size=16, widths=[8, 16, 16], tail=4, groups=4, spread=0.1, weights=weights)
+
+
+def disc(side: int) -> View:
+    y, x = torch.meshgrid(*[torch.linspace(-1, 1, side)] * 2, indexing="ij")
+    alpha = (x**2 + y**2 < 0.5).float()[None, ..., None]
+    rgb = torch.rand(1, side, side, 3, generator=torch.Generator().manual_seed(1))
+    return View(Pose(40.0, 25.0, 1.6, 49.0).camera(side), rgb, alpha)
+
+
+def test_normals_are_turned_into_the_world(monkeypatch):
+    """A network that sees everything face the camera: in the world that is the camera's own direction."""
+    network, view = cues(), disc(16)
+    facing = torch.tensor([0.0, 0.0, 1.0]).expand(1, 16, 16, 3)
+    depth = torch.linspace(0, 1, 256).view(1, 16, 16, 1)
+    monkeypatch.setattr(network, "guess", lambda image: Guess(depth, facing, depth))
+    seen = network(view)
+    inside, camera = view.alpha[..., 0] > 0, view.camera.c2w[0]
+    outward = torch.nn.functional.normalize(camera[:3, 3], dim=0)
+    torch.testing.assert_close(seen.normal[inside], outward.expand(int(inside.sum()), 3))
+    assert (seen.normal[~inside] == 0).all() and (seen.depth[~inside] == 0).all()
+    around = seen.depth[inside] - 1.6
+    assert around.mean().item() == pytest.approx(0, abs=1e-5)
+    assert around.abs().mean().item() == pytest.approx(0.1, abs=1e-5)
+    assert depth_pearson(seen.depth, depth, view.alpha).item() == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("side", [16, 32, 12, 50])
+def test_answers_have_the_picture_s_size_and_unit_normals(side):
+    view = disc(side)
+    seen = cues()(view)
+    inside = view.alpha[..., 0] > 0
+    assert seen.depth.shape == view.alpha.shape
+    length = torch.linalg.vector_norm(seen.normal, dim=-1)
+    torch.testing.assert_close(length, inside.float(), atol=1e-5, rtol=0)
+    assert not seen.depth.requires_grad and seen.rgb is view.rgb
+
+
+def test_the_matte_is_an_alpha():
+    matte = cues().matte(torch.rand(2, 40, 40, 3))
+    assert matte.shape == (2, 16, 16, 1) and matte.min() >= 0 and matte.max() <= 1
+
+
+def test_weights_are_read_back(tmp_path):
+    one = cues()
+    with torch.no_grad():
+        one.tail[-1].bias.add_(1.0)
+    save(one, tmp_path / "cues", {})
+    other = cues(str(tmp_path / "cues.safetensors"))
+    torch.testing.assert_close(other.tail[-1].bias, one.tail[-1].bias, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,83 @@
+"""What all trained networks share: the average of the weights, the pace, the scores, the card."""
+
+import json
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from systems.base import Optimization
+from systems.learn import Learn, Pace
+from threestudio_like.schedule.anneal import constant, linear
+
+
+class Fit(Learn):
+    """One number that is to be 1."""
+
+    losses = ("square",)
+
+    def compute(self, batch):
+        return {"square": (self.prior.weight - 1).square().sum()}
+
+    def score(self, batch):
+        return {"weight": float(self.averaged.weight), "draw": float(torch.rand(()))}
+
+    def pictures(self, batch):
+        return {}
+
+
+@pytest.fixture
+def system(tmp_path):
+    prior = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(prior.weight)
+    made = Fit(
+        prior=prior,
+        pace=Pace(0.5, linear(start=0.0, end=1.0, begin=0, until=4)),
+        card={"data": "one"},
+        seed=0,
+        weights={"square": constant(value=1.0)},
+        optimization=Optimization(partial(torch.optim.SGD), {"prior": 0.5}),
+        draw_every=10,
+    )
+    made._trainer = SimpleNamespace(
+        global_step=7, is_global_zero=True, default_root_dir=tmp_path, loggers=[], barebones=True
+    )
+    return made
+
+
+def test_the_average_forgets_its_start_and_then_keeps_its_share(system):
+    with torch.no_grad():
+        system.prior.weight.fill_(1.0)
+    expected = 0.0
+    for step in (1, 2, 3, 50):  # step 0 would draw
+        system.on_train_batch_end(None, SimpleNamespace(step=step), step)
+        keep = min(0.5, (1 + step) / (10 + step))
+        expected = keep * expected + (1 - keep)
+        assert float(system.averaged.weight) == pytest.approx(expected)
+    assert not any(p.requires_grad for p in system.averaged.parameters())
+
+
+def test_the_pace_is_a_function_of_the_step(system, monkeypatch):
+    optimizer = system.configure_optimizers()
+    monkeypatch.setattr(system, "optimizers", lambda use_pl_optimizer: optimizer)
+    for step, rate in ((1, 0.125), (4, 0.5), (2, 0.25)):
+        system.on_train_batch_start(SimpleNamespace(step=step), step)
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(rate)
+
+
+def test_scores_are_means_with_noise_that_is_the_same_each_time(system, tmp_path, monkeypatch):
+    monkeypatch.setattr(system, "log_dict", lambda scores: None)
+    before, cards = torch.random.get_rng_state(), []
+    for value in (0.25, 0.75):
+        for index in range(2):
+            with torch.no_grad():
+                system.averaged.weight.fill_(value + index)
+            system.validation_step(None, index)
+        system.on_validation_epoch_end()
+        cards.append(json.loads((tmp_path / "weights.json").read_text()))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert [card["metrics"]["weight"] for card in cards] == [0.75, 1.25]
+    assert cards[0]["metrics"]["draw"] == cards[1]["metrics"]["draw"]
+    assert cards[0]["steps"] == 7 and cards[0]["data"] == "one"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,12 @@ def pictures(mesh: Mesh, camera: Camera) -> Iterator[tuple[Float[Tensor, "H W 3"
 
 def write_turntable(path: Path, mesh: Mesh, start: Camera, *, frames: int, side: int, fps: int) -> None:
     """An MP4 once around: the colours on the left, the shape as grey clay on the right."""
+    pairs = pictures(mesh, around(resized(start, side, side), frames, 0.0))
+    write_video(path, (torch.cat(pair, dim=1) for pair in pairs), fps)
+
+
+def write_video(path: Path, frames: Iterable[Float[Tensor, "H W 3"]], fps: int) -> None:
+    """An MP4; sides must be even."""
     # yuv420p, which every player knows, wants even sides; the encoder rounds up to them
     options: dict[str, Any] = {
         "fps": fps,
@@ -39,8 +45,8 @@ def write_turntable(path: Path, mesh: Mesh, start: Camera, *, frames: int, side:
         "pixelformat": "yuv420p",
     }
     with replacing(path) as partial, imageio.get_writer(partial, format="FFMPEG", **options) as video:
-        for pair in pictures(mesh, around(resized(start, side, side), frames, 0.0)):
-            video.append_data(to_bytes(torch.cat(pair, dim=1)))  # type: ignore[attr-defined]
+        for frame in frames:
+            video.append_data(to_bytes(frame))  # type: ignore[attr-defined]
 
 
 def write_preview(path: Path, mesh: Mesh, reference: View, *, views: int, side: int) -> None:

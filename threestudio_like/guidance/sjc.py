@@ -1,6 +1,6 @@
 """Score Jacobian Chaining (Wang et al. 2022): the score of a picture, chained to the render's Jacobian.
 
-With noise that is only added, z = x + sigma n, and D(z; sigma) the guess of x, the score is (D - z) / sigma^2.
+With noise only added, z = x + sigma n, and D(z; sigma) the guess of x, the score is (D - z) / sigma^2.
 A render is no noisy picture, so its score is averaged over perturbations (section 3.2):
 E_n[(D(x + sigma n) - x) / sigma^2]. A prior whose noise preserves variance is asked at x_t = alpha z, where
 sigma = sqrt((1 - alpha_bar) / alpha_bar).

@@ -24,18 +24,19 @@ STEPS = ("export", "score", "report")
 
 
 def run(config: Mapping[str, Any], folder: RunFolder, plan: list[str], *, again: bool) -> None:
-    """Each step that is configured; `again` where a stage has run since."""
+    """Each step that is configured; `again` where a stage has run since. Export and score need a scene."""
     made = [name for name in plan if scenes.saved(folder.path / name)]
     for step in STEPS:
         done = folder.part("after", step).get("state") == "finished"
-        if not config.get(step) or not made or (done and not again):
+        if not config.get(step) or (step != "report" and not made) or (done and not again):
             continue
         log.info("%s", step)
         folder.record_part("after", step, state="running")
         with failing(folder, "after", step), mistakes(step):
             part = build(config[step], step)
             place = folder.path / step if step == "export" else folder.path
-            result = part(**asked_for(part, config["stages"][made[-1]], folder.path / made[-1], place))
+            last = (made or plan)[-1]
+            result = part(**asked_for(part, config["stages"][last], folder.path / last, place))
         folder.record_part("after", step, state="finished", result=dict(result or {}))
         summarize(folder)
         announce(folder.part("after", step)["result"])

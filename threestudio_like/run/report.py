@@ -32,6 +32,14 @@ MEANING = {
     "normal_error_deg": "mean angle between the surfaces' normals",
     "front_psnr": "dB, at the picture's own camera",
     "mask_iou": "outline against the picture's, at its own camera",
+    "sample_psnr": "dB, of sampled views against the true ones",
+    "sample_ssim": "of the same",
+    "sample_mask_iou": "of their outlines",
+    "copied_input_psnr": "dB, of the picture itself in place of each sampled view",
+    "hull_iou": "of each sampled outline, what the largest object fits that all of them allow",
+    "true_hull_iou": "the same of the true views: the most that can be",
+    "neighbour_psnr": "dB, from one sampled view to the next",
+    "true_neighbour_psnr": "dB, from one true view to the next",
     "seconds": "all stages",
 }
 STYLE = """
@@ -109,6 +117,7 @@ def stage(folder: Path, summary: Mapping[str, Any]) -> str:
     kept = {name: value for name, value in summary.items() if isinstance(value, (int, float, str))}
     words = ", ".join(f"{name} {_plain(value)}" for name, value in kept.items())
     pictures = "".join(_figure(path, path.stem) for path in chosen(sorted(folder.glob("images/[!.]*.png"))))
+    pictures += "".join(_figure(path, path.stem) for path in sorted(folder.glob("*.mp4")))
     lines = charts(folder / "metrics.jsonl")
     if not pictures and not lines and not words:
         return ""

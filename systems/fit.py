@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from systems.base import Optimization, System, Weight
 from threestudio_like.data import hull
 from threestudio_like.geometry.base import Cloud, Geometry
-from threestudio_like.geometry.convert import begin, fit_box
+from threestudio_like.geometry.convert import begin, fit_box, fit_sdf
+from threestudio_like.geometry.sdf import SDF
 from threestudio_like.geometry.tetgrid import TetGrid
 from threestudio_like.loggers.images import column, row
 from threestudio_like.losses import image, mesh, shape
@@ -43,7 +44,7 @@ class Fit(System):
     depth or normals, as those of meshes are (depth, normal); samples of a volume (eikonal, orient); a mesh
     (normal_consistency, laplacian); tetrahedra (sign_change).
 
-    hull: tetrahedra begin as the visual hull of the pictures, unless a stage before has made something.
+    hull: signed distances begin as the visual hull of the pictures, unless a stage before has made something.
     strategy: what changes the scene between steps (geometry/densify.py), or null.
     pace: factor on the learning rates, at each step.
     """
@@ -107,10 +108,14 @@ class Fit(System):
 
     def begin_with_hull(self, view: View) -> None:
         """The geometry as what all pictures allow."""
-        if not isinstance(self.scene.geometry, TetGrid):
-            raise ValueError("hull: only tetrahedra can begin as a visual hull; set it to false")
-        fit_box(self.scene.geometry, torch.stack(hull.box(view)))
-        self.scene.geometry.sample(lambda points: hull.outside(view, points))
+        geometry, box = self.scene.geometry, torch.stack(hull.box(view))
+        if isinstance(geometry, TetGrid):
+            fit_box(geometry, box)
+            geometry.sample(lambda points: hull.outside(view, points))
+        elif isinstance(geometry, SDF):
+            fit_sdf(geometry, lambda points: hull.outside(view, points), hull.skin(view, box))
+        else:
+            raise ValueError("hull: only signed distances can begin as a visual hull; set it to false")
 
     def on_train_batch_start(self, batch: Posed, batch_idx: int) -> None:
         """Learning rates are functions of the step."""

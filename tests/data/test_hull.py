@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from threestudio_like.data.hull import box, nearest_point, outline_distance, outside
+from threestudio_like.data.hull import box, nearest_point, outline_distance, outside, skin
 from threestudio_like.data.posed import Cameras, spiral
 from threestudio_like.ops.camera import rays
 from threestudio_like.records import View
@@ -53,6 +53,14 @@ def test_the_distance_to_the_hull_of_a_ball():
     near = true.abs() < 0.1
     assert near.sum() > 100 and (found - true)[near].abs().mean() < 0.01
     assert ((found < 0) == (true < 0))[true.abs() > 0.02].all()
+
+
+def test_the_skin_is_near_the_surface_all_around():
+    view = silhouettes((0.0, 0.0, 0.0), 0.35)
+    points = skin(view, torch.stack(box(view)))
+    assert len(points) > 1000 and (points.norm(dim=-1) - 0.35).abs().max() < 0.05
+    octants = (points > 0).long() @ torch.tensor([1, 2, 4])
+    assert (octants.bincount(minlength=8) > 100).all()
 
 
 def test_the_distance_to_an_outline_is_that_of_brute_force():

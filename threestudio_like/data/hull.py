@@ -78,6 +78,13 @@ def outside(view: View, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
     return found
 
 
+def skin(view: View, box: Float[Tensor, "2 3"]) -> Float[Tensor, "N 3"]:
+    """Points of a grid over the box that lie within a cell of the visual hull's surface."""
+    axes = [torch.linspace(float(low), float(high), SIDE) for low, high in zip(*box, strict=True)]
+    points, cell = torch.cartesian_prod(*axes), float((box[1] - box[0]).max()) / SIDE
+    return points[outside(view, points).abs() < cell]
+
+
 def outline_distance(mask: Bool[Tensor, "H W"]) -> Float[Tensor, "H W"]:
     """Pixels from each pixel's middle to the outline, negative in the mask."""
     inner, outer = (nearest(where).sqrt() - 0.5 for where in (~mask, mask))

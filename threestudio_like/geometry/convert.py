@@ -65,15 +65,24 @@ def normalized_distance(source: SDF, points: Float[Tensor, "N 3"]) -> Float[Tens
 
 
 def density_to_sdf(target: SDF, source: Density) -> None:
-    """Trained on the signed distance to the fog's surface and on its features, near it and all around."""
-    surface = source.surface(SURFACE).vertices
+    """Trained on the signed distance to the fog's surface and on its features."""
+    fit_sdf(target, signed_distances(source), source.surface(SURFACE).vertices, source.features)
+
+
+def fit_sdf(
+    target: SDF,
+    distances: Callable[[Tensor], Tensor],
+    surface: Float[Tensor, "V 3"],
+    features: Callable[[Tensor], Tensor] | None = None,
+) -> None:
+    """Train the field on signed distances (and features) near points of the surface and all around."""
     generator = torch.Generator().manual_seed(0)
     near = torch.randint(len(surface), (POOL // 2,), generator=generator)
     reach = torch.tensor([0.01, 0.05]).repeat(POOL // 4)[:, None] * target.radius
     noise = reach * torch.randn(POOL // 2, 3, generator=generator)
     anywhere = (2 * torch.rand(POOL // 2, 3, generator=generator) - 1) * target.radius
     points = torch.cat([surface[near] + noise.to(surface), anywhere.to(surface)])
-    distances, features = signed_distances(source)(points)[:, None], source.features(points)
+    wanted, colours = distances(points)[:, None], None if features is None else features(points)
     optimizer = torch.optim.Adam(target.parameters(), lr=0.01, betas=(0.9, 0.99))
     rounds = 300
     for step in range(rounds):
@@ -81,9 +90,9 @@ def density_to_sdf(target: SDF, source: Density) -> None:
         pick = torch.randint(POOL, (4096,), generator=generator)
         with torch.enable_grad():
             encoded = target.encoded(points[pick])
-            sdf = target.sphere(points[pick]) + target.distance(encoded)
-            loss = F.l1_loss(sdf, distances[pick])
-            loss = loss + 0.1 * F.mse_loss(target.feature(encoded), features[pick])
+            loss = F.l1_loss(target.sphere(points[pick]) + target.distance(encoded), wanted[pick])
+            if colours is not None:
+                loss = loss + 0.1 * F.mse_loss(target.feature(encoded), colours[pick])
             optimizer.zero_grad()
             loss.backward()
         optimizer.step()

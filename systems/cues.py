@@ -20,7 +20,7 @@ from threestudio_like.losses.depth import affine_invariant
 from threestudio_like.losses.reference import normal_cosine
 from threestudio_like.metrics.cues import depth_error, median_angle
 from threestudio_like.metrics.image import mask_iou
-from threestudio_like.ops.depth import relative
+from threestudio_like.ops.depth import painted
 from threestudio_like.priors.cues import Cues, Guess
 from threestudio_like.records import Example, View
 
@@ -117,5 +117,5 @@ def seen_from(view: View) -> Float[Tensor, "B H W 3"]:
 
 def shown(guess: Guess, view: View) -> list[Float[Tensor, "B H W 3"]]:
     """Depth (near is light) and normals as colours, over white."""
-    grey = (0.5 - relative(guess.depth, view.alpha) / 5).clamp(0, 1).expand_as(view.rgb)
-    return [part * view.alpha + 1 - view.alpha for part in (grey, (guess.normal + 1) / 2)]
+    normal = (guess.normal + 1) / 2 * view.alpha + 1 - view.alpha
+    return [painted(guess.depth, view.alpha), normal]

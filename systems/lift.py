@@ -14,7 +14,8 @@ from threestudio_like.geometry.convert import begin
 from threestudio_like.loggers.images import column, row
 from threestudio_like.losses.reference import reference_losses
 from threestudio_like.ops.camera import around, split
-from threestudio_like.records import Batch, Camera, Render
+from threestudio_like.ops.depth import painted
+from threestudio_like.records import Batch, Camera, Render, View
 from threestudio_like.scene import Scene
 
 
@@ -76,4 +77,13 @@ class Lift(System):
         colour = row([render.rgb[0] for render in shown])
         normal = row([render.normal_rgba[0, ..., :3] for render in shown])
         picture = batch.reference.rgba[0, ..., :3]
-        return {"views": column([row([picture, colour]), row([torch.ones_like(picture), normal])])}
+        first = batch.reference if batch.step == 0 else None  # what is told of it stays the same
+        told = {} if first is None or first.depth is None else {"cues": row(cues(first))}
+        return told | {"views": column([row([picture, colour]), row([torch.ones_like(picture), normal])])}
+
+
+def cues(view: View) -> list[Float[Tensor, "H W 3"]]:
+    """A view of one picture, and the depth and the normals (world frame) that it comes with."""
+    assert view.depth is not None and view.normal is not None
+    normal = (view.normal + 1) / 2 * view.alpha + 1 - view.alpha
+    return [part[0] for part in (view.rgba[..., :3], painted(view.depth, view.alpha), normal)]

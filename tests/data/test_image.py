@@ -34,6 +34,8 @@ def module(**changes) -> Image:
         object_pose=Pose(30.0, 20.0, 1.6, 50.0),
         light=Light([0.6, 0.0, 0.8], 0.4, 0.6),
         matting=lambda rgb: torch.zeros(*rgb.shape[:2], 1),
+        cues=None,
+        true_cues=False,
         cameras=cameras,
         resolution=lambda step: 16 if step < 3 else 32,
         size=64,
@@ -84,6 +86,33 @@ def test_a_mesh_is_rendered_at_the_known_camera(tmp_path):
         torch.tan(torch.asin(torch.tensor(0.5 / 1.6))) / torch.tan(torch.deg2rad(torch.tensor(25.0))) * 16
     )
     assert view.alpha.sum().item() == pytest.approx(torch.pi * float(radius) ** 2, rel=0.02)
+
+
+def test_cues_are_asked_for_once_for_each_size(cup):
+    asked = []
+
+    def estimator(view):
+        asked.append(view.rgb.shape[1])
+        return view._replace(depth=2 * view.alpha, normal=view.alpha.expand(-1, -1, -1, 3))
+
+    data = module(image=cup, cues=estimator)
+    assert torch.equal(data.batch(0, 0).reference.depth, 2 * data.reference(16).alpha)
+    data.batch(1, 0), data.batch(3, 0)
+    assert asked == [16, 32]
+    assert module(image=cup).reference(16).depth is None
+
+
+def test_true_cues_are_those_of_the_mesh(tmp_path, cup):
+    trimesh.creation.icosphere(subdivisions=3).export(tmp_path / "ball.ply")
+    data = module(object=str(tmp_path / "ball.ply"), true_cues=True)
+    view = data.reference(32)
+    inside, eye = view.alpha[0, ..., 0] == 1, view.camera.c2w[0, :3, 3]
+    # the middle of a ball of radius 1/2 seen from 1.6, and its normals towards the eye there
+    assert view.depth[0, 15:17, 15:17].mean().item() == pytest.approx(1.1, abs=0.01)
+    assert (view.normal[0, 16, 16] @ eye / 1.6).item() == pytest.approx(1, abs=0.01)
+    torch.testing.assert_close(view.normal[0][inside].norm(dim=-1), torch.ones(int(inside.sum())))
+    with pytest.raises(ValueError, match="true_cues: only a mesh"):
+        module(image=cup, true_cues=True)
 
 
 def test_the_stream_starts_at_the_trainer_s_step_and_is_its_function(cup):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from threestudio_like.ops.depth import aligned, relative
+from threestudio_like.ops.depth import aligned, painted, relative
 
 
 @pytest.fixture
@@ -51,3 +51,11 @@ def test_alignment_never_turns_near_and_far_around(depth, mask):
     found = aligned(-depth, depth, mask)
     for z, inside, got in zip(depth, mask > 0, found, strict=True):
         torch.testing.assert_close(got[inside], z[inside].mean().expand(int(inside.sum())))
+
+
+def test_near_is_light_and_what_is_not_seen_is_white(depth, mask):
+    seen = painted(depth, mask)
+    for d, inside, picture in zip(depth, mask[..., 0] > 0, seen, strict=True):
+        assert (picture[~inside] == 1).all()
+        order = d[inside][:, 0].argsort()
+        assert (picture[inside][order].diff(dim=0) <= 0).all()

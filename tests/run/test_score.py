@@ -43,6 +43,8 @@ def data(folder, **source) -> Image:
         object_pose=POSE,
         light=FLAT,
         matting=lambda rgb: rgb[..., :1],
+        cues=None,
+        true_cues=False,
         cameras=cameras,
         resolution=lambda step: 16,
         size=192,

@@ -48,6 +48,8 @@ class Image(LightningDataModule):
     share: of the square's side that the longest side of a cut-out object takes.
     size: of the prepared square, which every resolution is resampled from.
     resolution: of the reference, as a schedule. max_pixels: files above it are refused.
+    cues: gives the reference depth and normals; null: it has none.
+    true_cues: those of the mesh `object` instead, which a user's picture does not have: to compare with.
     """
 
     def __init__(
@@ -59,6 +61,8 @@ class Image(LightningDataModule):
         object_pose: Pose,
         light: Light,
         matting: picture.Matte,
+        cues: Callable[[View], View] | None,
+        true_cues: bool,
         cameras: Cameras,
         resolution: Callable[[int], float],
         size: int,
@@ -70,9 +74,13 @@ class Image(LightningDataModule):
         super().__init__()
         if (image is None) == (object is None):
             raise ValueError("give a picture (image=cup.jpg) or a mesh (object=duck.glb), one of the two")
+        if true_cues and object is None:
+            raise ValueError("true_cues: only a mesh (object=duck.glb) has them")
         self.file, self.object = image, object
         self.pose, self.light = (pose if object is None else object_pose), light
         self.matting, self.cameras, self.resolution = matting, cameras, resolution
+        self.cues, self.true_cues = cues, true_cues
+        self.references: dict[int, View] = {}  # by size: cues are not asked for twice
         self.size, self.share, self.threshold, self.max_pixels = size, share, threshold, max_pixels
         self.seed = seed
 
@@ -103,9 +111,17 @@ class Image(LightningDataModule):
         return picture.recentred(cut, size=self.size, share=self.share, threshold=self.threshold)
 
     def reference(self, side: int) -> View:
-        """The picture at `side` pixels with its camera."""
-        pixels = picture.resized(self.master, side, side)[None]
-        return View(self.pose.camera(side), pixels[..., :3], pixels[..., 3:])
+        """The picture at `side` pixels with its camera, and with depth and normals if they are asked for."""
+        if side not in self.references:
+            pixels = picture.resized(self.master, side, side)[None]
+            self.references[side] = self._told(View(self.pose.camera(side), pixels[..., :3], pixels[..., 3:]))
+        return self.references[side]
+
+    def _told(self, view: View) -> View:
+        if self.true_cues and self.truth is not None:
+            drawn = draw(self.truth, view.camera, self.light)
+            return view._replace(depth=drawn.depth, normal=drawn.normal)
+        return view if self.cues is None else self.cues(view)
 
     @property
     def pictures(self) -> View:

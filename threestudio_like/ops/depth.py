@@ -28,6 +28,12 @@ def aligned(
     return (scale * (depth - d) + z) * (mask > 0)
 
 
+def painted(depth: Float[Tensor, "B H W 1"], mask: Float[Tensor, "B H W 1"]) -> Float[Tensor, "B H W 3"]:
+    """Relative depth to look at, over white: near is light, far is dark; black at 2.5 mean deviations."""
+    grey = (0.5 - relative(depth, mask) / 5).clamp(0, 1)
+    return (grey * mask + 1 - mask).expand(-1, -1, -1, 3)
+
+
 def _share(mask: Float[Tensor, "B H W 1"]) -> Float[Tensor, "B H W 1"]:
     return mask / _sum(mask).clamp(min=1e-8)
 

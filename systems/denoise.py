@@ -16,6 +16,7 @@ from torch import Tensor
 from systems.base import Optimization, Weight
 from systems.learn import Learn, Pace
 from threestudio_like.guidance.cfg import Guided
+from threestudio_like.loggers import plane
 from threestudio_like.loggers.images import column, row
 from threestudio_like.ops import camera
 from threestudio_like.priors.base import Condition, Prior
@@ -27,6 +28,7 @@ from threestudio_like.schedule.prediction import min_snr, target
 from threestudio_like.schedule.samplers import Sampler, leading
 
 SHOWN = 8  # columns of a grid of pictures
+PLANE, POINTS, FIELD = 256, 2000, 20  # of pictures of the plane: pixels a side, points, arrows a side
 
 
 class Training(NamedTuple):
@@ -110,11 +112,27 @@ class Denoise(Learn):
         return {"denoise": float(self.denoise_loss(self.averaged, batch, self.told(self.averaged, batch)))}
 
     def pictures(self, batch: Example) -> dict[str, Float[Tensor, "H W 3"]]:
-        """Rows of the first examples: what is known, then the truth, then samples."""
+        """Rows of the first examples: what is known, then the truth, then samples; or those in the plane."""
+        if self.prior.shape == (2, 1, 1):
+            return {"plane": row(self.panels(batch))}
         some = torch.arange(min(SHOWN, len(batch.prompts)))
         reference = None if batch.reference is None else chosen(batch.reference, some)
         first = Example(batch.step, batch.prompts[:SHOWN], chosen(batch.target, some), reference)
         return {"samples": column([row(line) for line in self.lines(first)])}
+
+    def panels(self, batch: Example) -> list[Float[Tensor, "side side 3"]]:
+        """Data, samples, and the score field where noise is middling and where it is least."""
+        prior = self.averaged
+        seen = prior.encode(batch.target.rgba)[:POINTS]
+        made = self.sample(self.told(prior, batch), torch.randn(POINTS, *prior.shape).to(self.device))
+        panels = [plane.scatter(points[..., 0, 0], PLANE) for points in (seen, made)]
+        at = plane.lattice(FIELD).to(self.device)
+        for level in (prior.schedule.num_steps // 2, 0):
+            t = torch.full((len(at),), level, device=self.device)
+            x_t = at[..., None, None] * prior.schedule.coefficients(t, at[..., None, None])[0]
+            score = prior.schedule.score_from_eps(prior.predict(x_t, t, self.told(prior, batch)), t)
+            panels.append(plane.arrows(at, score[..., 0, 0], PLANE))
+        return panels
 
     def lines(self, batch: Example) -> list[Float[Tensor, "B H W 3"]]:
         """The rows of the grid."""

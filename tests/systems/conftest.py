@@ -82,6 +82,7 @@ def fitted():
     return fit
 
 
+PLANE = "priors@system.prior=toy"  # small as it is
 SMALL_PRIOR = ["size=16", "denoiser.widths=[16,16]", "denoiser.groups=8", "denoiser.head_channels=8"]
 SMALL_LIFT = {"width": 8, "groups": 4, "features": 4, "depths": 4, "samples": 4, "hidden": 8}
 
@@ -94,7 +95,7 @@ def small_system():
     """
 
     def build(name: str, *overrides: str, groups: Sequence[str] = ()):
-        small = [f"prior.{setting}" for setting in SMALL_PRIOR]
+        small = [] if PLANE in groups else [f"prior.{setting}" for setting in SMALL_PRIOR]
         if name == "zero123":
             small.append("prior.pose.out_channels=64")
             if "prior.lift=null" not in overrides:

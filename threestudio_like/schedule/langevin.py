@@ -91,6 +91,22 @@ def annealed(
     return annealed_langevin(score, x_t / scale[0], ladder, **settings)  # type: ignore[arg-type]
 
 
+def plain(
+    eps: Eps,
+    x_t: Float[Tensor, "B ..."],
+    levels: list[int],
+    schedule: VP,
+    *,
+    ratio: float,
+    count: int,
+    convention: Convention,
+    denoise: bool,
+) -> Float[Tensor, "B ..."]:
+    """Langevin at the last level alone: what the ladder is for can be seen by its absence."""
+    settings = {"ratio": ratio, "count": count, "convention": convention, "denoise": denoise}
+    return annealed(eps, x_t, levels[-1:], schedule, **settings)  # type: ignore[arg-type]
+
+
 def at(score: LevelScore, level: int, like: Float[Tensor, "B ..."]) -> Callable[[Tensor], Tensor]:
     """The score at one level, for the whole batch."""
     levels: Int[Tensor, " B"] = torch.full((len(like),), level, dtype=torch.int64, device=like.device)

@@ -62,8 +62,8 @@ class SMLD(Denoise):
         dimensions = math.prod(prior.shape)
         if objective == "exact" and dimensions > MOST:
             raise ValueError(
-                f"objective: exact takes a backward pass for each of {dimensions} dimensions, and may for {MOST}; "
-                "choose denoising or sliced"
+                f"objective: exact takes a backward pass for each of {dimensions} dimensions, too many above "
+                f"{MOST}; choose denoising or sliced"
             )
         if training.gamma is not None:
             raise ValueError("training.gamma: SMLD weighs its levels by sigma^2 alone; leave it null")

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from threestudio_like.ops.camera import orbit
+from threestudio_like.priors.instructpix2pix import InstructPix2Pix
 from threestudio_like.priors.lift import Lift
 from threestudio_like.priors.pose import Pose
 from threestudio_like.priors.text import Text
@@ -82,6 +83,26 @@ def text_to_image():
             prediction="v",
             text=Text(buckets=64, channels=12, length=4, heads=2),
             dropout=0.1,
+            weights=weights,
+        ).eval()
+
+    return make
+
+
+@pytest.fixture
+def instructpix2pix():
+    """Makes one, of the text prior's sizes."""
+
+    def make(begin: str | None = None, weights: str | None = None) -> InstructPix2Pix:
+        torch.manual_seed(1)
+        return InstructPix2Pix(
+            schedule=VP(betas=cosine(100, 0.008)),
+            size=16,
+            denoiser=denoiser(16, 12),
+            prediction="v",
+            text=Text(buckets=64, channels=12, length=4, heads=2),
+            dropout=0.05,
+            begin=begin,
             weights=weights,
         ).eval()
 

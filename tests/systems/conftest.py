@@ -101,6 +101,8 @@ def small_system():
             if "prior.lift=null" not in overrides:
                 small += [f"prior.lift.{key}={value}" for key, value in SMALL_LIFT.items()]
                 small.append("prior.lift.vector_channels=64")
+        if name == "instructpix2pix":
+            small.append("prior.begin=null")
         settings = [f"system.{setting}" for setting in (*small, *overrides, "evaluation.steps=3")]
         GlobalHydra.instance().clear()
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from threestudio_like.data import named, picture
 from threestudio_like.data.cameras import Cameras, Pose
 from threestudio_like.data.draw import Light, draw
-from threestudio_like.records import Batch, Mesh, Posed, View
+from threestudio_like.records import Batch, Example, Mesh, Posed, View
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 class Stream(IterableDataset):
     """Batches from step `first` on, without end."""
 
-    def __init__(self, batch: Callable[[int], Batch | Posed], first: int) -> None:
+    def __init__(self, batch: Callable[[int], Batch | Posed | Example], first: int) -> None:
         self.batch = batch
         self.first = first
 
-    def __iter__(self) -> Iterator[Batch | Posed]:
+    def __iter__(self) -> Iterator[Batch | Posed | Example]:
         step = self.first
         while True:
             yield self.batch(step)

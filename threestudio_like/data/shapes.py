@@ -198,17 +198,17 @@ def shape(seed: int, index: int) -> Shape:
     rng = np.random.default_rng([seed, index])
     hues = list(rng.permutation(list(COLORS)))
     body = _part(rng, str(rng.choice(BODIES)), hues[0], rng.uniform(0.5, 1.0, 3), torch.eye(3))
-    parts, words = [body], f"{_a(hues[0])} {body.kind} with"
+    parts, words = [body], f"{article(hues[0])} {body.kind} with"
     places = rng.permutation(list(PLACES))[: rng.integers(0, 4)]
     for place, hue in zip(places, hues[2:], strict=False):
         kind = str(rng.choice(list(DISTANCES)))
-        part = _placed(_part(rng, kind, hue, rng.uniform(0.2, 0.5, 3), _towards(PLACES[place])), body)
+        part = placed(_part(rng, kind, hue, rng.uniform(0.2, 0.5, 3), towards(PLACES[place])), body)
         parts.append(part)
-        words += f" {_a(hue)} {kind} {place},"
-    nose = _part(rng, str(rng.choice(["sphere", "cone", "box"])), hues[1], np.full(3, 0.16), _towards(FRONT))
+        words += f" {article(hue)} {kind} {place},"
+    nose = _part(rng, str(rng.choice(["sphere", "cone", "box"])), hues[1], np.full(3, 0.16), towards(FRONT))
     joint = " and" if len(parts) > 1 else ""
-    return _normalized(
-        Shape(words.rstrip(",") + f"{joint} {_a(hues[1])} nose", (*parts, _placed(nose, body)))
+    return normalized(
+        Shape(words.rstrip(",") + f"{joint} {article(hues[1])} nose", (*parts, placed(nose, body)))
     )
 
 
@@ -225,22 +225,28 @@ SINGLE = {
 def single(kind: str) -> Shape:
     """One primitive, upright and orange."""
     size, rgb = torch.tensor(SINGLE[kind]), torch.tensor(COLORS["orange"])
-    return _normalized(Shape(f"an orange {kind}", (Part(kind, size, torch.zeros(3), torch.eye(3), rgb),)))
+    return normalized(Shape(f"an orange {kind}", (Part(kind, size, torch.zeros(3), torch.eye(3), rgb),)))
 
 
-def _a(word: str) -> str:
+def article(word: str) -> str:
+    """The word with its article."""
     return f"an {word}" if word[0] in "aeiou" else f"a {word}"
 
 
 def _part(rng: np.random.Generator, kind: str, hue: str, scale: np.ndarray, frame: Tensor) -> Part:
-    """A primitive at the origin that reaches about `scale` along its axes."""
+    """A primitive of nearly that hue."""
+    made = primitive(kind, hue, scale, frame)
+    return made._replace(rgb=made.rgb + torch.from_numpy(rng.uniform(-0.05, 0.05, 3).astype(np.float32)))
+
+
+def primitive(kind: str, hue: str, scale: np.ndarray, frame: Float[Tensor, "3 3"]) -> Part:
+    """One at the origin that reaches about `scale` along its axes."""
     a, b, c = (float(s) for s in scale)
     size = {"box": (a, b, c), "sphere": (a,), "torus": (a, 0.4 * min(a, b))}.get(kind, (a, b))
-    rgb = torch.tensor(COLORS[str(hue)]) + torch.from_numpy(rng.uniform(-0.05, 0.05, 3).astype(np.float32))
-    return Part(kind, torch.tensor(size), torch.zeros(3), frame, rgb)
+    return Part(kind, torch.tensor(size), torch.zeros(3), frame, torch.tensor(COLORS[str(hue)]))
 
 
-def _reach(part: Part) -> Float[Tensor, " 3"]:
+def reach(part: Part) -> Float[Tensor, " 3"]:
     """Half the extent along the part's own axes."""
     a, *others = part.size.tolist()
     if part.kind == "box":
@@ -250,18 +256,18 @@ def _reach(part: Part) -> Float[Tensor, " 3"]:
     return torch.tensor([across, across, up])
 
 
-def _towards(direction: tuple[float, float, float]) -> Float[Tensor, "3 3"]:
+def towards(direction: tuple[float, float, float]) -> Float[Tensor, "3 3"]:
     """A right-handed frame whose z axis is `direction`, one of the world's axes either way."""
     z = torch.tensor(direction)
     x = z.abs().roll(1)
     return torch.stack([x, torch.linalg.cross(z, x), z])
 
 
-def _placed(part: Part, body: Part) -> Part:
+def placed(part: Part, body: Part) -> Part:
     """The part moved along its own z axis until it is sunk a little into the body."""
     z = part.frame[2]
-    depth = SUNK * _reach(part)[2]
-    away = (z.abs() @ _reach(body)) + _reach(part)[2] - 2 * depth
+    depth = SUNK * reach(part)[2]
+    away = (z.abs() @ reach(body)) + reach(part)[2] - 2 * depth
     outline = _part_mesh(part)[0] @ part.frame
     # a ring has nothing on its axis, so around a ball's pole it must go further; no ring is wider than a body
     while part.kind == "torus" and (gap := _distance(body, outline + away * z).min()) > -depth / 2:
@@ -269,9 +275,9 @@ def _placed(part: Part, body: Part) -> Part:
     return part._replace(center=away * z)
 
 
-def _normalized(shape: Shape) -> Shape:
+def normalized(shape: Shape) -> Shape:
     """Centred by its bounding box, longest side 1."""
-    reaches = torch.stack([part.frame.abs().T @ _reach(part) for part in shape.parts])
+    reaches = torch.stack([part.frame.abs().T @ reach(part) for part in shape.parts])
     centers = torch.stack([part.center for part in shape.parts])
     low, high = (centers - reaches).amin(0), (centers + reaches).amax(0)
     middle, scale = (low + high) / 2, 1 / (high - low).max()

@@ -34,16 +34,40 @@ def find(weights: str) -> Path:
 def load(module: nn.Module, weights: str) -> None:
     """Fill `module`; every name and shape must fit."""
     path = find(weights)
+    fill(module, read(path), path)
+
+
+def read(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file."""
     try:
-        state = load_file(path)
+        return load_file(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"weights: {path} is not a safetensors file: {error}") from error
+
+
+def fill(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+    """What was read from `path` into `module`."""
     own = module.state_dict()
     foreign = sorted(set(own) ^ set(state)) or [n for n in own if own[n].shape != state[n].shape]
     if foreign:
         name = type(module).__name__
         raise ValueError(f"weights: {path} is not of a {name} of this size: see {foreign[0]!r}")
     module.load_state_dict(state)
+
+
+def widen(module: nn.Module, weights: str, name: str) -> None:
+    """Fill `module` with weights made for fewer input channels of the convolution `name`; the rest is zero.
+
+    Every other name and shape must fit.
+    """
+    path = find(weights)
+    state = read(path)
+    wide, given = module.state_dict()[name], state.get(name)
+    if given is None or given.shape[0] != wide.shape[0] or given.shape[1] > wide.shape[1]:
+        raise ValueError(f"weights: {path} has no {name!r} that {type(module).__name__} could widen")
+    state[name] = torch.zeros_like(wide)
+    state[name][:, : given.shape[1]] = given
+    fill(module, state, path)
 
 
 def save(module: nn.Module, path: Path, card: Mapping[str, Any]) -> None:

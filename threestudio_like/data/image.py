@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from threestudio_like.data import named, picture
 from threestudio_like.data.cameras import Cameras, Pose
 from threestudio_like.data.draw import Light, draw
-from threestudio_like.records import Batch, Example, Mesh, Posed, View
+from threestudio_like.records import Batch, Mesh, View
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +28,11 @@ log = logging.getLogger(__name__)
 class Stream(IterableDataset):
     """Batches from step `first` on, without end."""
 
-    def __init__(self, batch: Callable[[int], Batch | Posed | Example], first: int) -> None:
+    def __init__(self, batch: Callable[[int], Any], first: int) -> None:
         self.batch = batch
         self.first = first
 
-    def __iter__(self) -> Iterator[Batch | Posed | Example]:
+    def __iter__(self) -> Iterator[Any]:
         step = self.first
         while True:
             yield self.batch(step)

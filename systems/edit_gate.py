@@ -1,0 +1,148 @@
+"""Judges an editing prior (InstructPix2Pix, Brooks et al. 2023, section 4): what each of two guidances does.
+
+Nothing is trained: each step samples one batch of held-out edits at every scale, from the same noise, and
+keeps the scores with the checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+
+from systems.base import mixed
+from systems.denoise import Evaluation, sampled
+from threestudio_like import files
+from threestudio_like.data.edit_trials import Question
+from threestudio_like.guidance.cfg import Dual
+from threestudio_like.loggers.images import column, row, show
+from threestudio_like.metrics import edit
+from threestudio_like.metrics.edit import EditScore
+from threestudio_like.metrics.image import psnr
+from threestudio_like.metrics.paired import Estimate
+from threestudio_like.priors.base import Borrower, Prior
+
+log = logging.getLogger(__name__)
+SHOWN, ENLARGED = 12, 3  # columns of a sheet; pixels that show one
+
+
+class EditGate(LightningModule):
+    """Leaves gate.json, a sheet of pictures for each task, and the tables in the log.
+
+    evaluation: how it is sampled; its cfg, Dual, says where one scale stays while the other is varied.
+    image_scales, text_scales: what they are varied over.
+    """
+
+    def __init__(
+        self,
+        *,
+        prior: Prior,
+        evaluation: Evaluation,
+        image_scales: Sequence[int | float],
+        text_scales: Sequence[int | float],
+        seed: int,
+    ) -> None:
+        super().__init__()
+        if not isinstance(evaluation.cfg, Dual):
+            raise ValueError("evaluation.cfg: needs guidance by a picture and by words (Dual)")
+        self.automatic_optimization = False
+        self.borrowed = Borrower(prior=prior)  # frozen, not in checkpoints
+        self.evaluation, self.seed = evaluation, seed
+        here = (float(evaluation.cfg.image_scale), float(evaluation.cfg.text_scale))
+        along = [(float(s), here[1]) for s in image_scales] + [(here[0], float(s)) for s in text_scales]
+        self.here, self.scales = here, sorted({here, *along})
+        self.answers: list[EditScore] = []
+
+    @torch.no_grad()
+    def training_step(self, question: Question, batch_idx: int) -> None:
+        """Answer at every scale, keep the scores, show some."""
+        torch.manual_seed(mixed(self.seed, question.step))
+        prior = self.borrowed.prior
+        before, after = (prior.decode(prior.encode(v.rgba)) for v in (question.before, question.after))
+        noise = torch.randn(len(after), *prior.shape).to(self.device)
+        rows = [before, after]
+        for scales in self.scales:
+            samples = self.answered(question, scales, noise)
+            self.judge(question, scales, samples, before, after)
+            rows += [samples] if scales[0] == self.here[0] else []
+        self.show("sheet", column([row(each[:SHOWN, ..., :3]) for each in rows]), question.step)
+        words = ", ".join(question.instructions[:SHOWN])
+        log.info("task %d, on the sheet: %s", question.step + 1, words)
+        self.log_dict(dict(numbers(edit.summary(self.answers, *self.here))))
+        self.optimizers().step()  # type: ignore[union-attr]  # moves nothing: Lightning counts steps by it
+
+    def answered(
+        self, question: Question, scales: tuple[float, float], noise: Float[Tensor, "B C h w"]
+    ) -> Float[Tensor, "B H W 4"]:
+        """Samples at these scales."""
+        prior = self.borrowed.prior
+        condition = prior.condition(question.instructions, question.before.camera, question.before)
+        cfg = Dual(image_scale=scales[0], text_scale=scales[1])
+        return prior.decode(sampled(prior, self.evaluation._replace(cfg=cfg), condition, noise))
+
+    def judge(
+        self,
+        question: Question,
+        scales: tuple[float, float],
+        samples: Float[Tensor, "B H W 4"],
+        before: Float[Tensor, "B H W 4"],
+        after: Float[Tensor, "B H W 4"],
+    ) -> None:
+        """Every sample's scores."""
+        prior, untouched = self.borrowed.prior, ~edit.touched(before, after)
+        whole = psnr(samples[..., :3], after[..., :3]).clamp(max=edit.EQUAL)
+        for i, sample in enumerate(samples):
+            others = torch.cat([before[i, None], prior.decode(prior.encode(question.rivals[i]))])
+            scores = {
+                "accuracy": float(edit.nearest_is_true(sample, after[i], others)),
+                "untouched_psnr": edit.psnr_where(sample[..., :3], after[i, ..., :3], untouched[i]),
+                "psnr": float(whole[i]),
+            }
+            self.answers.append(EditScore(question.names[i], question.kinds[i], *scales, scores))
+
+    def show(self, name: str, picture: Float[Tensor, "H W 3"], step: int) -> None:
+        """As a picture of this stage, each pixel enlarged."""
+        large = picture.repeat_interleave(ENLARGED, 0).repeat_interleave(ENLARGED, 1)
+        show({name: large}, step + 1, self.trainer.default_root_dir, self.loggers)
+
+    def on_train_end(self) -> None:
+        """The tables, when all tasks are done."""
+        if self.trainer.global_step < self.trainer.max_steps:
+            return
+        found = edit.summary(self.answers, *self.here)
+        for line in edit.lines(found):
+            log.info("%s", line)
+        report = {**self.evaluation.card, **dict(numbers(found))}
+        files.write(Path(self.trainer.default_root_dir) / "gate.json", json.dumps(report, indent=2) + "\n")
+
+    def configure_optimizers(self) -> Optimizer:
+        """The clock."""
+        return SGD([nn.Parameter(torch.zeros(()))], lr=0.0)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Plain values only."""
+        checkpoint["answers"] = [tuple(answer) for answer in self.answers]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What was answered before."""
+        self.answers = [EditScore(*values) for values in checkpoint["answers"]]
+
+
+def numbers(tree: dict[str, Any], key: str = "") -> list[tuple[str, float]]:
+    """Every number with its path, to four digits."""
+    found: list[tuple[str, float]] = []
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            found += numbers(value, f"{key}{name}/")
+        else:
+            mean = value.mean if isinstance(value, Estimate) else float(value)
+            found.append((f"{key}{name}", float(f"{mean:.4g}")))
+    return found

@@ -84,8 +84,17 @@ class Learn(System):
         """Export what a stop, or the last step, leaves."""
         self.export()
 
+    def described(self) -> Mapping[str, Any]:
+        """What the card says of the network itself."""
+        return {}
+
     def export(self) -> None:
         """The averaged weights, and a card with the last validation's scores."""
         if self.trainer.is_global_zero:
-            card = {**self.card, "steps": self.trainer.global_step, "metrics": self.measured}
+            card = {
+                **self.card,
+                **self.described(),
+                "steps": self.trainer.global_step,
+                "metrics": self.measured,
+            }
             save(self.averaged, Path(self.trainer.default_root_dir) / "weights", card)

@@ -1,12 +1,13 @@
 """Zero-1-to-3 (Liu et al. 2023): trains a prior of a view given another view and the relative camera.
 
-With a lift, an auxiliary head regresses the target from the lifted features. Validation prints the gate:
-samples must beat a copy of the input, and must need the pose.
+With a lift (or the control without geometry), an auxiliary head regresses the target from its features.
+Validation prints the gate: samples must beat a copy of the input, and must need the pose.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +36,10 @@ class Zero123Training(Denoise):
             guess, truth = self.prior.regressed(condition), self.prior.encode(batch.target.rgba)
             losses |= {"lift": F.mse_loss(guess, truth), "chroma": F.mse_loss(hue(guess), hue(truth))}
         return losses
+
+    def described(self) -> Mapping[str, Any]:
+        """How it is told the picture and the pose."""
+        return self.averaged.described()
 
     def score(self, batch: Example) -> dict[str, float]:
         """The gate (a): what is shown, against what it must beat."""

@@ -59,5 +59,15 @@ def test_one_source_serves_many_targets():
     pose = Pose(hidden=8, out_channels=6)
     targets = [at(10, 5, 1.5), at(100, 40, 1.9)]
     both = Camera(torch.cat([c.c2w for c in targets]), torch.cat([c.fov_y for c in targets]), 32, 32)
-    each = torch.cat([pose(at(0, 0, 1.6), target) for target in targets])
-    torch.testing.assert_close(pose(at(0, 0, 1.6), both), each)
+    picture = torch.zeros(1, 4, 8, 8)
+    each = torch.cat([pose(picture, at(0, 0, 1.6), target) for target in targets])
+    torch.testing.assert_close(pose(picture, at(0, 0, 1.6), both), each)
+
+
+def test_tilting_both_about_x_changes_it():
+    """The world has an up: only turns about it leave the pose alone."""
+    tilt = torch.eye(4)
+    tilt[1:3, 1:3] = torch.tensor([[math.cos(0.5), -math.sin(0.5)], [math.sin(0.5), math.cos(0.5)]])
+    here, there = at(10, 5, 1.5), at(100, 40, 1.9)
+    tilted = [camera._replace(c2w=tilt @ camera.c2w) for camera in (here, there)]
+    assert (relative_pose(*tilted) - relative_pose(here, there)).abs().max() > 0.1

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from threestudio_like.priors.base import Condition
+
 
 @pytest.mark.parametrize("lifted", [True, False])
 def test_condition_and_null(zero123, views, lifted):
@@ -40,6 +42,23 @@ def test_dropout_in_the_paper_s_shares(zero123, views):
     assert [int(share.sum()) for share in shares] == [5, 5, 5]
     kept = ~(no_pose | no_picture)
     torch.testing.assert_close(dropped.image[kept], condition.image[kept])
+
+
+def test_dropout_counted_over_many_examples(zero123, views):
+    prior, count = zero123(lifted=False), 20000
+    with torch.no_grad():
+        one = prior.condition([""], views(1).camera, views(1))
+        vector, image = one.vector[:, :1] * 0 + 1, one.image[:, :, :1, :1] * 0 + 1
+        many = Condition(vector=vector.expand(count, -1), image=image.expand(count, -1, -1, -1))
+        dropped = prior.train_condition(many, torch.rand(count, generator=torch.Generator().manual_seed(0)))
+    pose, picture = dropped.vector[:, 0] == 0, (dropped.image == 0).flatten(1).all(1)
+    for share in (pose & picture, pose & ~picture, picture & ~pose):
+        assert int(share.sum()) == pytest.approx(0.05 * count, abs=4 * (0.05 * 0.95 * count) ** 0.5)
+
+
+def test_the_card_says_what_it_is_told(zero123):
+    assert zero123().described() == {"pixels": 16, "pose": "pose", "lift": "lift"}
+    assert zero123(lifted=False).described() == {"pixels": 16, "pose": "pose", "lift": "none"}
 
 
 def test_mistakes(zero123, views, small_denoiser):

@@ -99,7 +99,9 @@ def small_system():
         if name == "zero123":
             small.append("prior.pose.out_channels=64")
             if "prior.lift=null" not in overrides:
-                small += [f"prior.lift.{key}={value}" for key, value in SMALL_LIFT.items()]
+                absent = ("samples", "hidden") if "priors@system.prior.lift=flat" in groups else ()
+                kept = {key: value for key, value in SMALL_LIFT.items() if key not in absent}
+                small += [f"prior.lift.{key}={value}" for key, value in kept.items()]
                 small.append("prior.lift.vector_channels=64")
         if name == "instructpix2pix":
             small.append("prior.begin=null")

@@ -22,6 +22,42 @@ def test_without_a_lift(small_system, examples):
         assert system.pictures(examples(1)[0])["samples"].shape == (3 * 16, 4 * 16, 3)
 
 
+PLAIN = (
+    "prior.lift=null",
+    "prior.denoiser.image_channels=16",
+    "weights={denoise:1.0,lift:0.0,chroma:0.0}",
+    "optimization.learning_rates={prior:8e-4,prior.pose.project:8e-3}",
+)
+KINDS = {
+    "lifted": ((), (), {"pose": "pose", "lift": "lift"}),
+    "flat": ((), ("priors@system.prior.lift=flat",), {"pose": "pose", "lift": "flat"}),
+    "plain": (PLAIN, ("priors@system.prior.pose=token",), {"pose": "token", "lift": "none"}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_trains_and_its_card_says_which_it_is(kind, small_system, examples, fitted):
+    overrides, groups, told = KINDS[kind]
+    system = small_system("zero123", *overrides, groups=groups)
+    assert system.described() == {"pixels": 16, **told}
+    batch = examples(1)[0]
+    seen = fitted(system, lambda step: batch, 25)
+    assert seen[-1]["denoise"] < 0.9 * seen[0]["denoise"]
+    assert all(p.grad is not None for p in system.prior.parameters() if p.requires_grad)
+    if kind != "plain":
+        assert seen[-1]["lift"] < 0.9 * seen[0]["lift"]
+
+
+def test_the_projection_learns_at_a_rate_of_its_own(small_system):
+    overrides, groups, _ = KINDS["plain"]
+    system = small_system("zero123", *overrides, groups=groups)
+    rates = {
+        group["name"]: (group["lr"], len(group["params"]))
+        for group in system.configure_optimizers().param_groups
+    }
+    assert rates["prior.pose.project"] == (8e-3, 2) and rates["prior"][0] == 8e-4
+
+
 def test_gate(small_system, examples):
     system, batch = small_system("zero123"), examples(1)[0]
     batch = batch._replace(reference=batch.target)

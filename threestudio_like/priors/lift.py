@@ -47,7 +47,11 @@ class Lift(nn.Module):
         self.radius, self.depths, self.samples, self.features = radius, depths, samples, features
         self.out_channels = out_channels
         self.encoder = Encoder(
-            in_channels=channels * BLOCK**2, out_channels=features * depths, width=width, groups=groups
+            in_channels=channels * BLOCK**2,
+            out_channels=features * depths,
+            width=width,
+            groups=groups,
+            vector_channels=None,
         )
         told = features + channels + 2  # and where on the target's ray, how deep in the source's view
         self.sample = nn.Sequential(nn.Linear(told, hidden), nn.SiLU(), nn.Linear(hidden, hidden + 1))
@@ -65,7 +69,7 @@ class Lift(nn.Module):
     ) -> Float[Tensor, "B D h w"]:
         """Features on the target's half-size grid; one source (S = 1) serves all targets."""
         height, width = picture.shape[2] // BLOCK, picture.shape[3] // BLOCK
-        volume = self.encoder(F.pixel_unshuffle(picture, BLOCK)).float()
+        volume = self.encoder(F.pixel_unshuffle(picture, BLOCK), None).float()
         volume = volume.unflatten(1, (self.features, self.depths))
         points, along = sample_points(resized(target, height, width), self.samples, self.radius)
         places = frustum_coordinates(points.flatten(1, 3), source, self.radius)
@@ -84,9 +88,11 @@ class Lift(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A 2-D U-Net of three levels, without time."""
+    """A 2-D U-Net of three levels; `vector_channels`: of a vector that its blocks are told, null for none."""
 
-    def __init__(self, *, in_channels: int, out_channels: int, width: int, groups: int) -> None:
+    def __init__(
+        self, *, in_channels: int, out_channels: int, width: int, groups: int, vector_channels: int | None
+    ) -> None:
         super().__init__()
 
         def block(inside: int, outside: int) -> ResnetBlock2D:
@@ -94,7 +100,7 @@ class Encoder(nn.Module):
                 in_channels=inside,
                 out_channels=outside,
                 groups=groups,
-                temb_channels=None,  # type: ignore[arg-type]
+                temb_channels=vector_channels,  # type: ignore[arg-type]
             )
 
         self.enter = nn.Conv2d(in_channels, width, 3, padding=1)
@@ -102,33 +108,25 @@ class Encoder(nn.Module):
         self.to_middle = Downsample2D(width, use_conv=True, out_channels=2 * width, name="op")
         self.middle_down = block(2 * width, 2 * width)
         self.to_coarse = Downsample2D(2 * width, use_conv=True, out_channels=3 * width, name="op")
-        self.coarse = nn.Sequential(*[Untimed(block(3 * width, 3 * width)) for _ in range(2)])
+        self.coarse = nn.ModuleList([nn.ModuleDict({"block": block(3 * width, 3 * width)}) for _ in range(2)])
         self.from_coarse = Upsample2D(3 * width, use_conv=True, out_channels=2 * width)
         self.middle_up = block(4 * width, 2 * width)
         self.from_middle = Upsample2D(2 * width, use_conv=True, out_channels=width)
         self.fine_up = block(2 * width, width)
         self.leave = nn.Conv2d(width, out_channels, 1)
 
-    def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B D h w"]:
+    def forward(
+        self, x: Float[Tensor, "B C h w"], vector: Float[Tensor, "B V"] | None
+    ) -> Float[Tensor, "B D h w"]:
         """Same grid; its sides must be multiples of four."""
-        fine = self.fine_down(self.enter(x), None)
-        middle = self.middle_down(self.to_middle(fine), None)
-        up = self.from_coarse(self.coarse(self.to_coarse(middle)))
-        middle = self.middle_up(torch.cat([up, middle], 1), None)
-        fine = self.fine_up(torch.cat([self.from_middle(middle), fine], 1), None)
+        fine = self.fine_down(self.enter(x), vector)
+        middle = self.middle_down(self.to_middle(fine), vector)
+        coarse = self.to_coarse(middle)
+        for layer in self.coarse:
+            coarse = layer["block"](coarse, vector)  # type: ignore[index]
+        middle = self.middle_up(torch.cat([self.from_coarse(coarse), middle], 1), vector)
+        fine = self.fine_up(torch.cat([self.from_middle(middle), fine], 1), vector)
         return self.leave(F.silu(fine))
-
-
-class Untimed(nn.Module):
-    """A residual block as a layer of nn.Sequential."""
-
-    def __init__(self, block: ResnetBlock2D) -> None:
-        super().__init__()
-        self.block = block
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The block without a time embedding."""
-        return self.block(x, None)
 
 
 def sample_points(

@@ -42,7 +42,9 @@ class Pose(nn.Module):
             nn.Linear(NUM_NUMBERS, hidden), nn.SiLU(), nn.Linear(hidden, out_channels)
         )
 
-    def forward(self, source: Camera, target: Camera) -> Float[Tensor, "B D"]:
-        """Of each target, from its source (or from the one source)."""
+    def forward(
+        self, picture: Float[Tensor, "S C H W"], source: Camera, target: Camera
+    ) -> Float[Tensor, "B D"]:
+        """Of each target, from its source (or from the one source); it does not depend on the picture."""
         pose = relative_pose(source, target)
         return self.layers(torch.cat([pose, polar(source).expand(len(pose), 1)], dim=-1))

@@ -1,8 +1,9 @@
 """A small view-conditioned prior after Zero-1-to-3 (Liu et al. 2023), with the geometry lift of lift.py.
 
-The source picture is concatenated to x_t and the relative pose joins the time embedding (the paper's one
-cross-attention token is no more than a bias: a softmax over one key is 1). With a lift, the source's features
-seen from the target camera are concatenated too. Trained from scratch on pictures of `size` pixels.
+The source picture is concatenated to x_t, and a vector joins the time embedding: the relative pose (pose.py),
+or the paper's token of picture and pose (token.py; in cross-attention one token is no more than a bias, as a
+softmax over one key is 1). With a lift, the source's features seen from the target camera are concatenated
+too; flat.py, features that are only told the pose, is the control. Trained from scratch.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from threestudio_like.priors.base import Condition
+from threestudio_like.priors.flat import Flat
 from threestudio_like.priors.lift import Lift
 from threestudio_like.priors.pixels import CHANNELS, Pixels, without
 from threestudio_like.priors.pose import Pose
+from threestudio_like.priors.token import Token
 from threestudio_like.priors.unet import BLOCK, Denoiser, autocast
 from threestudio_like.priors.weights import load
 from threestudio_like.records import Camera, View
@@ -25,7 +28,7 @@ from threestudio_like.schedule.vp import VP
 class Zero123(Pixels):
     """p(picture from the target camera | a picture, its camera).
 
-    lift: null for the plain Zero-1-to-3.
+    pose: makes the vector. lift: null for the plain Zero-1-to-3.
     dropout: u of the paper: pose alone, picture alone, and both are dropped in u of the examples each.
     weights: of a trained one: a name in bundled/ or a file; null for a new one.
     """
@@ -36,8 +39,8 @@ class Zero123(Pixels):
         schedule: VP,
         size: int,
         denoiser: Denoiser,
-        pose: Pose,
-        lift: Lift | None,
+        pose: Pose | Token,
+        lift: Lift | Flat | None,
         dropout: float,
         weights: str | None,
     ) -> None:
@@ -60,7 +63,7 @@ class Zero123(Pixels):
         with autocast(camera.c2w.device):
             count = len(camera.c2w)
             picture = self.encode(reference.rgba)
-            vector = self.pose(reference.camera, camera)
+            vector = self.pose(picture, reference.camera, camera)
             parts = [F.pixel_unshuffle(picture, BLOCK).expand(count, -1, -1, -1)]
             if self.lift is not None:
                 parts.append(self.lift(picture, reference.camera, camera, vector).float())
@@ -70,6 +73,11 @@ class Zero123(Pixels):
         """All zero, as in training; the paper's own code trains another null than it samples with."""
         assert condition.image is not None and condition.vector is not None
         return Condition(vector=torch.zeros_like(condition.vector), image=torch.zeros_like(condition.image))
+
+    def described(self) -> dict[str, str | int]:
+        """What it is told, for the card."""
+        lift = "none" if self.lift is None else type(self.lift).__name__.lower()
+        return {"pixels": self.shape[1], "pose": type(self.pose).__name__.lower(), "lift": lift}
 
     def regressed(self, condition: Condition) -> Float[Tensor, "B C h w"]:
         """The target picture as the lifted features alone tell it."""

@@ -26,12 +26,15 @@ PLAIN = (
     "prior.lift=null",
     "prior.denoiser.image_channels=16",
     "weights={denoise:1.0,lift:0.0,chroma:0.0}",
-    "optimization.learning_rates={prior:8e-4,prior.pose.project:8e-3}",
+)
+PAPER_S = (
+    "priors@system.prior.pose=token",
+    "+system.optimization.learning_rates={prior.pose.project:8e-3}",
 )
 KINDS = {
     "lifted": ((), (), {"pose": "pose", "lift": "lift"}),
     "flat": ((), ("priors@system.prior.lift=flat",), {"pose": "pose", "lift": "flat"}),
-    "plain": (PLAIN, ("priors@system.prior.pose=token",), {"pose": "token", "lift": "none"}),
+    "plain": (PLAIN, PAPER_S, {"pose": "token", "lift": "none"}),
 }
 
 

@@ -1,0 +1,114 @@
+"""Contenders that are known: one that copies the data is at the floor's side, one of noise is far."""
+
+import json
+
+import pytest
+import torch
+from pytorch_lightning import LightningDataModule, Trainer
+from torch.utils.data import DataLoader
+
+from systems.compare import Compare, Contender, block
+from systems.denoise import Evaluation
+from threestudio_like.guidance.cfg import CFG
+from threestudio_like.priors.unconditional import Unconditional
+from threestudio_like.priors.weights import save
+from threestudio_like.schedule.vp import VP, cosine
+
+
+class Given(LightningDataModule):
+    def __init__(self, batches) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader(self.batches[:1], batch_size=None)
+
+    def validation_examples(self):
+        return self.batches[1:]
+
+
+class Pixelwise(torch.nn.Module):
+    """The smallest network of pictures."""
+
+    channels = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = torch.nn.Conv2d(4, 4, 1)
+
+    def forward(self, x_t, t, condition):
+        return self.mix(x_t)
+
+
+def contender(sampler, stage=None) -> Contender:
+    prior = Unconditional(
+        schedule=VP(betas=cosine(100, 0.008)),
+        size=16,
+        denoiser=Pixelwise(),
+        prediction="eps",
+        weights=None,
+    )
+    return Contender(prior, Evaluation(3, sampler, CFG(form="standard", scale=1.0), {}), stage)
+
+
+@pytest.fixture
+def compared(examples, tmp_path):
+    """Compare some contenders on two batches, of which the first is the data."""
+
+    def run(**contenders) -> tuple[Compare, Trainer]:
+        batches = examples(2)
+        trainer = Trainer(
+            accelerator="cpu",
+            max_steps=1,
+            default_root_dir=tmp_path / "compare",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            limit_val_batches=0,
+            log_every_n_steps=1,
+        )
+        system = Compare(contenders=contenders, seed=0)
+        trainer.fit(system, datamodule=Given(batches))
+        return system, trainer
+
+    return run
+
+
+def test_distances(compared, examples, tmp_path):
+    truth = examples(1)[0].target.rgba.permute(0, 3, 1, 2) * 2 - 1
+
+    def copies(eps, noise, levels, schedule):
+        return truth
+
+    def empty(eps, noise, levels, schedule):
+        return torch.zeros_like(noise)
+
+    system, trainer = compared(copy=contender(copies), empty=contender(empty))
+    found = system.measure(None)
+    assert found["frechet/copy"] == pytest.approx(0, abs=1e-6)
+    assert found["frechet/floor"] < found["frechet/empty"]
+    assert (tmp_path / "compare/images/side_by_side-000001.png").exists()
+    assert trainer.global_step == 1 and json.dumps(found)
+    assert trainer.callback_metrics["frechet/copy"] == pytest.approx(0, abs=1e-6)
+
+
+def test_calls_are_counted_and_weights_come_from_the_stage(compared, tmp_path):
+    trained = contender(None).prior
+    save(trained, tmp_path / "first" / "weights", {})
+
+    def asks_twice(eps, noise, levels, schedule):
+        t = torch.zeros(len(noise), dtype=torch.int64)
+        return eps(noise, t) + eps(noise, t)
+
+    other = contender(asks_twice, stage="first")
+    system, _ = compared(ours=other)
+    assert system.found["calls/ours"] == 2 and system.found["parameters/ours"] == 20
+    own, theirs = other.prior.denoiser.mix.weight, trained.denoiser.mix.weight
+    torch.testing.assert_close(own, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_blocks_are_whole():
+    assert block(torch.rand(64, 8, 8, 4)).shape == (6 * 8, 6 * 8 + 4, 3)
+    assert block(torch.rand(7, 8, 8, 4)).shape == (8, 6 * 8 + 4, 3)
+    assert block(torch.rand(4, 8, 8, 4)).shape == (8, 4 * 8 + 4, 3)

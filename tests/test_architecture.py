@@ -228,6 +228,7 @@ VARIANTS = {
     "schedule/heun": "schedule/samplers",
     "schedule/annealed_langevin": "schedule/langevin",
     "priors/toy": "priors/ncsn",
+    "guidance/cfg_dual": "guidance/cfg",
 }
 
 

@@ -303,3 +303,18 @@ def test_gaussians_are_copied_whatever_their_number():
 def test_what_cannot_be_converted_is_said(target, source):
     with pytest.raises(ValueError, match=r"cannot convert|no conversion"):
         begin(target(), source())
+
+
+def test_a_fog_is_copied_whole() -> None:
+    def fog(width: int = 16) -> Density:
+        settings = {"radius": 0.75, "num_features": 3, "width": width, "depth": 1, "activation": "softplus"}
+        settings |= {"bias": Cone(offset=0.0, scale=10.0, radius=0.4), "epsilon": 0.01, "threshold": 1.0}
+        return Density(encoding=encoding(), min_component=0.01, **settings)
+
+    one, other = fog(), fog()
+    begin(other, one)
+    points = 1.2 * torch.rand(500, 3) - 0.6
+    torch.testing.assert_close(other.raw(points), one.raw(points))
+    torch.testing.assert_close(other.features(points), one.features(points))
+    with pytest.raises(ValueError, match="a fog to one built otherwise"):
+        begin(fog(8), one)

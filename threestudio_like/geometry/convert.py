@@ -98,6 +98,16 @@ def fit_sdf(
         optimizer.step()
 
 
+def density_to_density(target: Density, source: Density) -> None:
+    """A copy; both must be built alike."""
+    points = target.radius * (2 * torch.rand(1000, 3, generator=torch.Generator().manual_seed(0)) - 1)
+    points = points.to(next(source.parameters()))
+    if not copied(target, source) or not torch.allclose(target.raw(points), source.raw(points), atol=1e-4):
+        raise ValueError(
+            "cannot convert a fog to one built otherwise: radius, bias, encoding or heads differ"
+        )
+
+
 def density_to_tetgrid(target: TetGrid, source: Density) -> None:
     """Distances to the fog's surface on a lattice that fits the object."""
     fit_box(target, source.surface(SURFACE).vertices)
@@ -205,6 +215,7 @@ def fit_features(
 
 CONVERSIONS: dict[tuple[type, type], Callable] = {
     (SDF, SDF): sdf_to_sdf,
+    (Density, Density): density_to_density,
     (SDF, Density): density_to_sdf,
     (TetGrid, Density): density_to_tetgrid,
     (TetGrid, SDF): sdf_to_tetgrid,

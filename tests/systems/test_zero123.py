@@ -28,7 +28,7 @@ PLAIN = (
     "weights={denoise:1.0,lift:0.0,chroma:0.0}",
 )
 PAPER_S = (
-    "priors@system.prior.pose=token",
+    "priors@system.prior.pose=image_token",
     "+system.optimization.learning_rates={prior.pose.project:8e-3}",
 )
 KINDS = {

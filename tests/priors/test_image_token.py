@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from threestudio_like.ops.camera import repeated
-from threestudio_like.priors.token import Token
+from threestudio_like.priors.image_token import Token
 
 
 def token() -> Token:

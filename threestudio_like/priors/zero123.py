@@ -1,9 +1,9 @@
 """A small view-conditioned prior after Zero-1-to-3 (Liu et al. 2023), with the geometry lift of lift.py.
 
 The source picture is concatenated to x_t, and a vector joins the time embedding: the relative pose (pose.py),
-or the paper's token of picture and pose (image_token.py; in cross-attention one token is no more than a bias, as a
-softmax over one key is 1). With a lift, the source's features seen from the target camera are concatenated
-too; flat.py, features that are only told the pose, is the control. Trained from scratch.
+or the paper's token of picture and pose (image_token.py; in cross-attention one token is no more than a
+bias, as a softmax over one key is 1). With a lift, the source's features seen from the target camera are
+concatenated too; flat.py, features that are only told the pose, is the control. Trained from scratch.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch import Tensor
 
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.flat import Flat
+from threestudio_like.priors.image_token import Token
 from threestudio_like.priors.lift import Lift
 from threestudio_like.priors.pixels import CHANNELS, Pixels, without
 from threestudio_like.priors.pose import Pose
-from threestudio_like.priors.image_token import Token
 from threestudio_like.priors.unet import BLOCK, Denoiser, autocast
 from threestudio_like.priors.weights import load
 from threestudio_like.records import Camera, View

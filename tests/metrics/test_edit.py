@@ -59,4 +59,4 @@ def test_monotone_in_its_own_scale(accuracies, rises):
     assert [mean["accuracy"].mean for mean in found["text_scale"]["means"].values()] == accuracies
     assert found["edits"] == 2 and set(found["kinds"]) == {"colour"}
     text = "\n".join(lines(found))
-    assert ("accuracy rises throughout" in text) is rises and "| 2 " in text
+    assert ("accuracy never falls" in text) is rises and "| 2 " in text

@@ -91,7 +91,7 @@ class Compare(LightningModule):
             nonlocal calls
             calls += 1
 
-        counter = prior.denoiser.register_forward_hook(count)
+        counter = prior.get_submodule("denoiser").register_forward_hook(count)
         condition = prior.condition(batch.prompts, batch.target.camera, batch.reference)
         noise = torch.randn(len(batch.prompts), *prior.shape).to(self.device)
         pictures = prior.decode(sampled(prior, evaluation, condition, noise))

@@ -24,6 +24,7 @@ def system():
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         settings = [f"system.prior.{setting}" for setting in small]
+        settings += ["system.uncut=0.25", "system.weights.mask=0.5"]
         config = hydra.compose(overrides=["+seed=0", "+systems@system=cues", *settings])
         torch.manual_seed(0)
         node = hydra.utils.instantiate(config.system, _convert_="all")

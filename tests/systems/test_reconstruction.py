@@ -43,7 +43,7 @@ def made():
 
 def test_the_picture_and_the_prior_are_asked_at_every_step(made, ball):
     losses = made().compute(ball(0))
-    assert set(losses) == {"rgb", "mask", "view", "near", "opaque"}
+    assert set(losses) == {"rgb", "mask", "view", "near", "smooth", "opaque"}
     assert all(torch.isfinite(loss) and loss > 0 for loss in losses.values())
 
 
@@ -77,6 +77,6 @@ def test_emptiness_needs_to_know_the_samples(made, ball):
 
 def test_without_the_prior_it_meets_the_picture(made, ball, fitted):
     system = made(f"{KEY}.weights.view=0", f"{KEY}.weights.near=0")
-    assert set(system.compute(ball(0))) == {"rgb", "mask", "opaque"}
+    assert set(system.compute(ball(0))) == {"rgb", "mask", "smooth", "opaque"}
     seen = fitted(system, lambda step: ball(step, side=16), 40)
     assert seen[-1]["rgb"] < 0.2 * seen[0]["rgb"] and seen[-1]["mask"] < 0.2 * seen[0]["mask"]

@@ -72,7 +72,7 @@ def test_each_objective_learns_the_mixture(plane_system, fitted, objective):
 
 
 def test_exact_is_for_few_dimensions(small_system):
-    with pytest.raises(Exception, match="objective: exact takes a backward pass for each of the 1024"):
+    with pytest.raises(Exception, match="objective: exact takes a backward pass for each of 1024"):
         small_system("smld", "objective=exact")
 
 

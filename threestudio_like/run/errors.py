@@ -19,7 +19,7 @@ def hint(word: str, choices: Iterable[str]) -> str:
     near = get_close_matches(word, choices, n=1)
     if near:
         return f"; did you mean {near[0]!r}?"
-    return f"; choose one of: {', '.join(choices)}" if 0 < len(choices) <= 12 else ""
+    return f"; choose one of: {', '.join(choices)}" if 0 < len(choices) <= 40 else ""
 
 
 def one_line(text: object) -> str:

@@ -114,7 +114,7 @@ def said(error: Exception, arguments: list[str], configs: Path) -> str:
         options = siblings(group, [configs, *more_configs(arguments)])
         typed = where == "config" or any(word.endswith(f"={option}") for word in arguments)
         asks = "" if typed else f"configs/{where}.yaml: "
-        return f"{asks}{group}: no option {option!r}{hint(option, options)}"
+        return f"{asks}{group}: no option {option!r}{hint(option, options, few=40)}"
     if unknown := re.search(r"Could not override '([^']+)'", str(error)):
         return f"{unknown[1]}: no such key{near_override(unknown[1], arguments, configs)}"
     if isinstance(error, OmegaConfBaseException) and full_key:
@@ -123,7 +123,7 @@ def said(error: Exception, arguments: list[str], configs: Path) -> str:
         for group, option in re.findall(r"(?m)^[+~]*([\w/]+)(?:@[\w.]+)?=(.*)$", "\n".join(arguments)):
             options = siblings(group, [configs, *more_configs(arguments)])
             if options and option not in options:
-                return f"{group}: no option {option!r}{hint(option, options)}"
+                return f"{group}: no option {option!r}{hint(option, options, few=40)}"
     return one_line(re.split(r"\n(?:See https://|Config search path:)", str(error))[0])
 
 

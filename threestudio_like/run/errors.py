@@ -13,13 +13,13 @@ class UserError(ValueError):
     """What the user can mend: printed as one line, exit code 2, never a traceback."""
 
 
-def hint(word: str, choices: Iterable[str]) -> str:
+def hint(word: str, choices: Iterable[str], few: int = 12) -> str:
     """`; did you mean 'x'?`, or the choices where they are few, or nothing."""
     choices = sorted(map(str, choices))
     near = get_close_matches(word, choices, n=1)
     if near:
         return f"; did you mean {near[0]!r}?"
-    return f"; choose one of: {', '.join(choices)}" if 0 < len(choices) <= 40 else ""
+    return f"; choose one of: {', '.join(choices)}" if 0 < len(choices) <= few else ""
 
 
 def one_line(text: object) -> str:

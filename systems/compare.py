@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from pytorch_lightning import LightningModule
-from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch import Tensor
 
 from systems.base import mixed
 from systems.denoise import Evaluation, sampled
-from threestudio_like.loggers.images import column, row, show
+from systems.observe import Observe
+from threestudio_like.loggers.images import column, row
 from threestudio_like.metrics.frechet import edges96, frechet
 from threestudio_like.priors.pixels import Pixels
 from threestudio_like.priors.weights import load
@@ -38,12 +37,11 @@ class Contender(NamedTuple):
     stage: str | None
 
 
-class Compare(LightningModule):
+class Compare(Observe):
     """One step: as many samples of each contender as the batch has pictures, all from the same noise."""
 
     def __init__(self, *, contenders: Mapping[str, Contender], seed: int) -> None:
         super().__init__()
-        self.automatic_optimization = False
         self.contenders = contenders
         self.seed = seed
         self.found: dict[str, float] = {}
@@ -74,13 +72,8 @@ class Compare(LightningModule):
             log.info("%-16s frechet %.3f", name, self.found[f"frechet/{name}"])
         log.info("side by side: %s; floor %.3f", ", ".join(sheets), self.found["frechet/floor"])
         self.log_dict(self.found)
-        show(
-            {"side_by_side": row(sheets.values())},
-            batch.step + 1,
-            self.trainer.default_root_dir,
-            self.loggers,
-        )
-        self.optimizers().step()  # type: ignore[union-attr]  # moves nothing: Lightning counts steps by it
+        self.show("side_by_side", row(sheets.values()), batch.step, 1)
+        self.tick()
 
     def samples(self, name: str, batch: Example) -> Float[Tensor, "B H W 4"]:
         """Of one contender; the calls of its network for each picture are counted."""
@@ -103,10 +96,6 @@ class Compare(LightningModule):
     def measure(self, data: Any) -> dict[str, float]:
         """What it found, for the run's metrics.json."""
         return self.found
-
-    def configure_optimizers(self) -> Optimizer:
-        """The clock."""
-        return SGD([nn.Parameter(torch.zeros(()))], lr=0.0)
 
 
 def block(pictures: Float[Tensor, "B H W 4"]) -> Float[Tensor, "h w 3"]:

@@ -6,24 +6,20 @@ keeps the scores with the checkpoint.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from pytorch_lightning import LightningModule
-from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch import Tensor
 
 from systems.base import mixed
 from systems.denoise import Evaluation, sampled
-from threestudio_like import files
+from systems.observe import Observe
 from threestudio_like.data.edit_trials import Question
 from threestudio_like.guidance.cfg import Dual
-from threestudio_like.loggers.images import column, row, show
+from threestudio_like.loggers.images import column, row
 from threestudio_like.metrics import edit
 from threestudio_like.metrics.edit import EditScore
 from threestudio_like.metrics.image import psnr
@@ -34,7 +30,7 @@ log = logging.getLogger(__name__)
 SHOWN, ENLARGED = 12, 3  # columns of a sheet; pixels that show one
 
 
-class EditGate(LightningModule):
+class EditGate(Observe):
     """Leaves gate.json, a sheet of pictures for each task, and the tables in the log.
 
     evaluation: how it is sampled; its cfg, Dual, says where one scale stays while the other is varied.
@@ -53,7 +49,6 @@ class EditGate(LightningModule):
         super().__init__()
         if not isinstance(evaluation.cfg, Dual):
             raise ValueError("evaluation.cfg: needs guidance by a picture and by words (Dual)")
-        self.automatic_optimization = False
         self.borrowed = Borrower(prior=prior)  # frozen, not in checkpoints
         self.evaluation, self.seed = evaluation, seed
         here = (float(evaluation.cfg.image_scale), float(evaluation.cfg.text_scale))
@@ -73,11 +68,12 @@ class EditGate(LightningModule):
             samples = self.answered(question, scales, noise)
             self.judge(question, scales, samples, before, after)
             rows += [samples] if scales[0] == self.here[0] else []
-        self.show("sheet", column([row(each[:SHOWN, ..., :3]) for each in rows]), question.step)
+        sheet = column([row(each[:SHOWN, ..., :3]) for each in rows])
+        self.show("sheet", sheet, question.step, ENLARGED)
         words = ", ".join(question.instructions[:SHOWN])
         log.info("task %d, on the sheet: %s", question.step + 1, words)
         self.log_dict(dict(numbers(edit.summary(self.answers, *self.here))))
-        self.optimizers().step()  # type: ignore[union-attr]  # moves nothing: Lightning counts steps by it
+        self.tick()
 
     def answered(
         self, question: Question, scales: tuple[float, float], noise: Float[Tensor, "B C h w"]
@@ -108,11 +104,6 @@ class EditGate(LightningModule):
             }
             self.answers.append(EditScore(question.names[i], question.kinds[i], *scales, scores))
 
-    def show(self, name: str, picture: Float[Tensor, "H W 3"], step: int) -> None:
-        """As a picture of this stage, each pixel enlarged."""
-        large = picture.repeat_interleave(ENLARGED, 0).repeat_interleave(ENLARGED, 1)
-        show({name: large}, step + 1, self.trainer.default_root_dir, self.loggers)
-
     def on_train_end(self) -> None:
         """The tables, when all tasks are done."""
         if self.trainer.global_step < self.trainer.max_steps:
@@ -120,12 +111,7 @@ class EditGate(LightningModule):
         found = edit.summary(self.answers, *self.here)
         for line in edit.lines(found):
             log.info("%s", line)
-        report = {**self.evaluation.card, **dict(numbers(found))}
-        files.write(Path(self.trainer.default_root_dir) / "gate.json", json.dumps(report, indent=2) + "\n")
-
-    def configure_optimizers(self) -> Optimizer:
-        """The clock."""
-        return SGD([nn.Parameter(torch.zeros(()))], lr=0.0)
+        self.report("gate.json", {**self.evaluation.card, **dict(numbers(found))})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Plain values only."""

@@ -8,26 +8,22 @@ what the prior is told.
 from __future__ import annotations
 
 import copy
-import json
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from pytorch_lightning import LightningModule
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
 
 from systems.base import Optimization, Weight, check_names, mixed, parameter_groups
 from systems.denoise import Evaluation, sampled
-from threestudio_like import files
+from systems.observe import Observe
 from threestudio_like.data.album import camera, poses
 from threestudio_like.data.trials import Pairs, Subject, Task
 from threestudio_like.guidance.base import Guidance
-from threestudio_like.loggers.images import column, row, show
+from threestudio_like.loggers.images import column, row
 from threestudio_like.losses.reference import reference_losses
 from threestudio_like.losses.shape import opacity_entropy, sparsity
 from threestudio_like.metrics import gate
@@ -72,7 +68,7 @@ class Ruler(NamedTuple):
         return occupancy(depths(mesh, self.reach, self.directions), self.reach, self.resolution)
 
 
-class Gate(LightningModule):
+class Gate(Observe):
     """Judges `prior`; leaves gate.json, a sheet of pictures, and the tables in the log.
 
     evaluation: how it is sampled; its card joins gate.json.
@@ -89,7 +85,6 @@ class Gate(LightningModule):
         seed: int,
     ) -> None:
         super().__init__()
-        self.automatic_optimization = False
         check_names(LOSSES, distillation.weights)
         self.guidance = distillation.guidance(prior=prior)  # holds the prior: frozen, not in checkpoints
         self.evaluation, self.distillation, self.ruler, self.rules = evaluation, distillation, ruler, rules
@@ -108,11 +103,7 @@ class Gate(LightningModule):
             self.answer_subject(task.subject, task.step)
         verdict = gate.judged(self.pairs, self.scenes, self.rules)
         self.log_dict(dict(numbers(verdict)))
-        self.optimizers().step()  # type: ignore[union-attr]  # moves nothing: Lightning counts steps by it
-
-    def configure_optimizers(self) -> Optimizer:
-        """The clock."""
-        return SGD([nn.Parameter(torch.zeros(()))], lr=0.0)
+        self.tick()
 
     @torch.no_grad()
     def answer_pairs(self, pairs: Pairs, step: int) -> None:
@@ -137,7 +128,7 @@ class Gate(LightningModule):
             own = {g: {m: min(float(v[i]), EQUAL) for m, v in each.items()} for g, each in scores.items()}
             self.pairs.append(PairScore(name, low, high, own))
         shown = [given, truth, guesses[gate.SAMPLE], guesses[gate.WRONG_POSE], guesses["nearest_training"]]
-        self.show("samples", column([row(each[..., :3]) for each in shown]), step)
+        self.show("samples", column([row(each[..., :3]) for each in shown]), step, ENLARGED)
 
     def answer_subject(self, subject: Subject, step: int) -> None:
         """A scene in each arm."""
@@ -155,7 +146,7 @@ class Gate(LightningModule):
             strips += list(novel.rgb[:SHOWN])
         strips += list(subject.novel.rgba[:SHOWN, ..., :3])
         self.scenes.append(SceneScore(subject.name, subject.repeat, scores))
-        self.show("distilled", row(strips), step)
+        self.show("distilled", row(strips), step, ENLARGED)
         if subject.repeat == 0:
             self.rows.append((row(strips).cpu() * 255).round().byte())
         told = ", ".join(f"{arm} {each['iou']:.3f}" for arm, each in scores.items())
@@ -208,11 +199,6 @@ class Gate(LightningModule):
         found = camera(poses(rng, self.distillation.views, subject.cameras), subject.cameras)
         return found._replace(c2w=found.c2w.to(self.device), fov_y=found.fov_y.to(self.device))
 
-    def show(self, name: str, picture: Float[Tensor, "H W 3"], step: int) -> None:
-        """As a picture of this stage, each pixel enlarged."""
-        large = picture.repeat_interleave(ENLARGED, 0).repeat_interleave(ENLARGED, 1)
-        show({name: large}, step + 1, self.trainer.default_root_dir, self.loggers)
-
     def on_train_end(self) -> None:
         """The verdict, when all tasks are done."""
         if self.trainer.global_step < self.trainer.max_steps:
@@ -220,12 +206,10 @@ class Gate(LightningModule):
         verdict = gate.judged(self.pairs, self.scenes, self.rules)
         for line in gate.lines(verdict):
             log.info("%s", line)
-        report = {**self.evaluation.card, **plain(verdict)}
-        files.write(Path(self.trainer.default_root_dir) / "gate.json", json.dumps(report, indent=2) + "\n")
+        self.report("gate.json", {**self.evaluation.card, **plain(verdict)})
         if self.rows:
-            self.show(
-                "sheet", column([each.float() / 255 for each in self.rows]), self.trainer.global_step - 1
-            )
+            sheet = column([each.float() / 255 for each in self.rows])
+            self.show("sheet", sheet, self.trainer.global_step - 1, ENLARGED)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Plain values only."""

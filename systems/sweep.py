@@ -6,21 +6,17 @@ picture is rendered from a mesh they are compared with the true views.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from pytorch_lightning import LightningModule
-from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch import Tensor
 
 from systems.base import mixed
 from systems.denoise import Evaluation, sampled
-from threestudio_like import files
+from systems.observe import Observe
 from threestudio_like.data.draw import draw
 from threestudio_like.export.turntable import write_video
 from threestudio_like.loggers.images import column, row, show
@@ -61,7 +57,7 @@ class Ruler(NamedTuple):
     resolution: int
 
 
-class Sweep(LightningModule):
+class Sweep(Observe):
     """One step: sample, show, measure. Leaves a sheet, sweep.mp4 and sweep.json in the stage's folder."""
 
     def __init__(
@@ -78,7 +74,6 @@ class Sweep(LightningModule):
         super().__init__()
         if display.enlarged % 2:
             raise ValueError(f"display.enlarged: a video's sides must be even, not {display.enlarged}")
-        self.automatic_optimization = False
         self.borrowed = Borrower(prior=prior)  # frozen, not in checkpoints
         self.evaluation, self.prompt, self.seed = evaluation, prompt, seed
         self.ring, self.display, self.ruler = ring, display, ruler
@@ -97,13 +92,8 @@ class Sweep(LightningModule):
         self.log_dict(self.scores)
         turns = [360.0 * i / self.ring.views for i in range(self.ring.views)]
         report = {**self.evaluation.card, "mean": self.scores, "azimuth": turns, **plain(each)}
-        files.write(self.folder / "sweep.json", json.dumps(report, indent=2) + "\n")
-        self.optimizers().step()  # type: ignore[union-attr]  # moves nothing: Lightning counts steps by it
-
-    @property
-    def folder(self) -> Path:
-        """The stage's."""
-        return Path(self.trainer.default_root_dir)
+        self.report("sweep.json", report)
+        self.tick()
 
     def cameras(self, reference: Camera) -> Camera:
         """All around, at the ring's elevation."""
@@ -172,10 +162,6 @@ class Sweep(LightningModule):
     def measure(self, data: Any) -> dict[str, float]:
         """What was measured."""
         return self.scores
-
-    def configure_optimizers(self) -> Optimizer:
-        """The clock."""
-        return SGD([nn.Parameter(torch.zeros(()))], lr=0.0)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A run that was stopped before its report goes on with it."""

@@ -40,7 +40,7 @@ FLOORS = {
     "systems": None,  # everything of the package but run, and of systems only what is shared
     "launch": ("run",),
 }
-SHARED = ("systems/base", "systems/lift", "systems/learn", "systems/denoise")
+SHARED = ("systems/base", "systems/lift", "systems/learn", "systems/denoise", "systems/observe")
 # third-party package -> the only places that may import it; those that are not here are open to all
 DOORS = {
     "numba": ("ops/backends/numba",),

@@ -88,5 +88,5 @@ def found(key: str, name: str) -> Path:
     if places:
         kind = "a folder" if places[0].is_dir() else "a file" if places[0].is_file() else "a device"
         raise UserError(f"{key}: {name!r} is {kind}; expected {SOURCES[key]}")
-    guess = hint(name, near).split("; choose")[0]  # files are not listed
+    guess = hint(name, near, few=0)  # files are not listed
     raise UserError(f"{key}: no such {'folder' if key == 'dataset' else 'file'} {name!r}{guess}")

@@ -21,6 +21,19 @@ def _corner(faces, face, corner, first, here):
 
 
 @kernel
+def _seen(faces, face, barycentric, n, c, per_view, view_size, total, C: tl.constexpr):
+    """Of each pixel: (u, v), its corners' places among the attributes, and which of these are."""
+    shown = tl.load(face + n, mask=n < total, other=-1)
+    here, first = shown >= 0, n // view_size * per_view
+    u = tl.load(barycentric + 2 * n, mask=here, other=0.0)[:, None]
+    v = tl.load(barycentric + 2 * n + 1, mask=here, other=0.0)[:, None]
+    i = _corner(faces, shown, 0, first, here)[:, None] * C + c[None, :]
+    j = _corner(faces, shown, 1, first, here)[:, None] * C + c[None, :]
+    k = _corner(faces, shown, 2, first, here)[:, None] * C + c[None, :]
+    return u, v, i, j, k, here[:, None] & (c < C)[None, :]
+
+
+@kernel
 def _forward(
     attributes,
     faces,
@@ -35,14 +48,7 @@ def _forward(
     N: tl.constexpr,
 ):
     n, c = tl.program_id(0).to(tl.int64) * N + tl.arange(0, N), tl.arange(0, LANES)
-    shown = tl.load(face + n, mask=n < total, other=-1)
-    here, first = shown >= 0, n // view_size * per_view
-    both = here[:, None] & (c < C)[None, :]
-    u = tl.load(barycentric + 2 * n, mask=here, other=0.0)[:, None]
-    v = tl.load(barycentric + 2 * n + 1, mask=here, other=0.0)[:, None]
-    i = _corner(faces, shown, 0, first, here)[:, None] * C + c[None, :]
-    j = _corner(faces, shown, 1, first, here)[:, None] * C + c[None, :]
-    k = _corner(faces, shown, 2, first, here)[:, None] * C + c[None, :]
+    u, v, i, j, k, both = _seen(faces, face, barycentric, n, c, per_view, view_size, total, C)
     mixed = u * tl.load(attributes + i, mask=both, other=0.0) + v * tl.load(
         attributes + j, mask=both, other=0.0
     )
@@ -67,14 +73,7 @@ def _backward(
     N: tl.constexpr,
 ):
     n, c = tl.program_id(0).to(tl.int64) * N + tl.arange(0, N), tl.arange(0, LANES)
-    shown = tl.load(face + n, mask=n < total, other=-1)
-    here, first = shown >= 0, n // view_size * per_view
-    both = here[:, None] & (c < C)[None, :]
-    u = tl.load(barycentric + 2 * n, mask=here, other=0.0)[:, None]
-    v = tl.load(barycentric + 2 * n + 1, mask=here, other=0.0)[:, None]
-    i = _corner(faces, shown, 0, first, here)[:, None] * C + c[None, :]
-    j = _corner(faces, shown, 1, first, here)[:, None] * C + c[None, :]
-    k = _corner(faces, shown, 2, first, here)[:, None] * C + c[None, :]
+    u, v, i, j, k, both = _seen(faces, face, barycentric, n, c, per_view, view_size, total, C)
     g = tl.load(gradient + n[:, None] * C + c[None, :], mask=both, other=0.0)
     tl.atomic_add(to_attributes + i, g * u, mask=both, sem="relaxed")
     tl.atomic_add(to_attributes + j, g * v, mask=both, sem="relaxed")

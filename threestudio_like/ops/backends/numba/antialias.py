@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from threestudio_like.ops.backends.numba.kernels import exact, kernel, run
+from threestudio_like.ops.backends.numba.kernels import copied, exact, kernel, run, summed
 from threestudio_like.ops.raster import MAX_FACES, Fragments
 
 TASKS = 16  # bands of rows: enough to keep threads equally busy
@@ -235,7 +235,7 @@ class _Antialias(torch.autograd.Function):
         surface = (points, corners, _neighbours(corners), MAX_FACES)
         run(_find, TASKS, TASKS, *surface, ids, depths, found, lengths, counts)
         outlines, distances = _gather(found, lengths, counts)
-        out = image.clone()
+        out = copied(image)
         pixels = (num_views, height * width, channels)
         _blend(image.detach().view(pixels).numpy(), outlines, distances, out.view(pixels).numpy())
         ctx.save_for_backward(image, positions, torch.from_numpy(outlines), torch.from_numpy(distances))
@@ -248,11 +248,11 @@ class _Antialias(torch.autograd.Function):
         num_views, height, width, channels = image.shape
         pixels = (num_views, height * width, channels)
         gradient = gradients[0].contiguous()
-        image_gradient, total = gradient.clone(), torch.zeros(positions.shape, dtype=torch.float64)
+        image_gradient, total = copied(gradient), torch.zeros(positions.shape, dtype=torch.float64)
         colours, given, taken = (v.detach().view(pixels).numpy() for v in (image, gradient, image_gradient))
         lists = (outlines.numpy(), distances.numpy(), positions.detach().numpy())
         _backward(colours, *lists, given, width, taken, total.numpy())
-        return image_gradient, None, None, total.to(positions.dtype), None
+        return image_gradient, None, None, summed(total, num_views), None
 
 
 def antialias(

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from threestudio_like.ops.backends.numba.kernels import kernel, part, run
+from threestudio_like.ops.backends.numba.kernels import kernel, part, run, summed
 from threestudio_like.ops.raster import Fragments
 
 SLOTS = 4  # sums made apart and then added: a constant, so that gradients do not depend on the threads
@@ -170,8 +170,7 @@ class _Screen(torch.autograd.Function):
         total = torch.zeros(slots, *positions.shape[1:], dtype=torch.float64)
         tensors = (*ctx.saved_tensors, gradients[0].contiguous(), total)
         run(_screen_backward, slots, slots, *[tensor.detach().numpy() for tensor in tensors])
-        summed = total.sum(0, keepdim=True) if len(positions) == 1 else total
-        return summed.to(positions.dtype), None, None
+        return summed(total, len(positions)), None, None
 
 
 class _Attribute(torch.autograd.Function):
@@ -192,8 +191,7 @@ class _Attribute(torch.autograd.Function):
         out = torch.empty_like(derivatives)
         tensors = (*ctx.saved_tensors, gradients[0].contiguous(), total, out)
         run(_attribute_backward, slots, slots, *[tensor.detach().numpy() for tensor in tensors])
-        summed = total.sum(0, keepdim=True) if len(attributes) == 1 else total
-        return summed.to(attributes.dtype), out, None, None
+        return summed(total, len(attributes)), out, None, None
 
 
 def screen_derivatives(

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from threestudio_like.ops.backends.numba.kernels import kernel, run
+from threestudio_like.ops.backends.numba.kernels import kernel, run, summed
 from threestudio_like.ops.raster import Fragments
 
 SLOTS = 4  # sums made apart and then added: a constant, so that gradients do not depend on the threads
@@ -76,8 +76,7 @@ class _Interpolate(torch.autograd.Function):
         weights_gradient = torch.empty_like(barycentric)
         tensors = (*ctx.saved_tensors, gradients[0].contiguous(), total, weights_gradient)
         run(_backward, slots, slots, *[tensor.detach().numpy() for tensor in tensors])
-        summed = total.sum(0, keepdim=True) if len(attributes) == 1 else total
-        return summed.to(attributes.dtype), weights_gradient, None, None
+        return summed(total, len(attributes)), weights_gradient, None, None
 
 
 def interpolate(

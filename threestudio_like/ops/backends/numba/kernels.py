@@ -46,6 +46,19 @@ def empty(*shape: int) -> torch.Tensor:
     return torch.from_numpy(np.empty(shape, np.float32))
 
 
+def copied(tensor: torch.Tensor) -> torch.Tensor:
+    """By one thread: torch would wake its team, which then spins on the cores that kernels need."""
+    return torch.from_numpy(tensor.detach().numpy().copy())
+
+
+def summed(slots: torch.Tensor, num_views: int) -> torch.Tensor:
+    """Sums made apart, in float64, as the float32 gradient of the views; by one thread, as in `copied`."""
+    total = slots.numpy()
+    if num_views == 1:
+        total = total.sum(0, keepdims=True)
+    return torch.from_numpy(total.astype(np.float32))
+
+
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count(), "kernel")

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from threestudio_like.ops.backends.numba.kernels import exact, kernel, part, run
+from threestudio_like.ops.backends.numba.kernels import exact, kernel, part, run, summed
 from threestudio_like.ops.raster import Fragments
 
 MARGIN = 1e-6  # pixels: more than the rounding of a projected vertex
@@ -195,18 +195,20 @@ class _Rasterize(torch.autograd.Function):
         run(_forward, len(positions) * bands, bands, *arrays)
         ctx.save_for_backward(positions, faces, face, barycentric)
         ctx.mark_non_differentiable(depth, face)
+        ctx.set_materialize_grads(False)  # no pictures of zeros for depth and face
         return barycentric, depth, face
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        if gradients[0] is None:
+            return None, None, None, None
         positions, faces, face, barycentric = ctx.saved_tensors
         slots = SLOTS if len(positions) == 1 else len(positions)
         total = torch.zeros(slots, *positions.shape[1:], dtype=torch.float64)
         tensors = (positions, faces, face, barycentric, gradients[0].contiguous(), total)
         run(_backward, slots, slots, *[tensor.detach().numpy() for tensor in tensors])
-        summed = total.sum(0, keepdim=True) if len(positions) == 1 else total
-        return summed.to(positions.dtype), None, None, None
+        return summed(total, len(positions)), None, None, None
 
 
 def rasterize(

@@ -101,6 +101,12 @@ def test_experiment_would_start(name: str) -> None:
     check_parts(resolved(config))
 
 
+def test_cues_of_the_picture_need_no_path() -> None:
+    config = hydra.compose("config", overrides=["+priors@stages.coarse.data.cues=cues"])
+    check_parts(resolved(config))
+    assert config.stages.coarse.data.cues.weights == "cues"
+
+
 def test_default_is_an_experiment() -> None:
     assert hydra.compose("config", overrides=[]).stages
 

@@ -72,7 +72,7 @@ class Example(NamedTuple):
     step: int
     prompts: list[str]  # B captions
     target: View  # the pictures to denoise, or to tell depth and normals of
-    reference: View | None  # the same objects seen by other cameras, or by the same ones before a background
+    reference: View | None  # the same objects seen by other cameras
 
 
 class Samples(NamedTuple):

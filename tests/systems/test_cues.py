@@ -8,12 +8,12 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
-from systems.cues import seen_from, uncut
+from systems.cues import seen_from
 from threestudio_like.data.album import Cameras, camera, poses
 from threestudio_like.data.draw import Light, draw
 from threestudio_like.data.shapes import mesh, shape
 from threestudio_like.priors.cues import Guess
-from threestudio_like.records import Example, View
+from threestudio_like.records import Example
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -24,7 +24,6 @@ def system():
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         settings = [f"system.prior.{setting}" for setting in small]
-        settings += ["system.uncut=0.25", "system.weights.mask=0.5"]
         config = hydra.compose(overrides=["+seed=0", "+systems@system=cues", *settings])
         torch.manual_seed(0)
         node = hydra.utils.instantiate(config.system, _convert_="all")
@@ -38,36 +37,19 @@ def batch() -> Example:
         poses(np.random.default_rng(0), 8, cameras := Cameras(49.0, [1.5, 1.6], [0, 50], 16)), cameras
     )
     view = draw(mesh(shape(0, 1)), seen, Light([0.6, 0.0, 0.8], 0.4, 0.6))
-    behind = torch.tensor([0.2, 0.5, 0.3])
-    photo = view.rgb * view.alpha + behind * (1 - view.alpha)
-    return Example(1, ["a shape"] * 8, view, View(seen, photo, torch.ones_like(view.alpha)))
+    return Example(1, ["a shape"] * 8, view, None)
 
 
 def test_the_truth_has_no_loss_and_its_opposite_has_much(system, batch, monkeypatch):
     view = batch.target
-    sure = 40 * (view.alpha - 0.5)
-    monkeypatch.setattr(system.prior, "guess", lambda image: Guess(2 * view.depth, seen_from(view), sure))
+    monkeypatch.setattr(system.prior, "guess", lambda image: Guess(2 * view.depth, seen_from(view)))
     losses = system.compute(batch)
-    assert set(losses) == {"depth", "normal", "mask"}
-    assert losses["depth"] < 1e-5 and losses["normal"] < 1e-5 and losses["mask"] < 0.3  # rims are mixed
-    monkeypatch.setattr(system.prior, "guess", lambda image: Guess(-view.depth, -seen_from(view), -sure))
+    assert set(losses) == {"depth", "normal"}
+    assert losses["depth"] < 1e-5 and losses["normal"] < 1e-5
+    monkeypatch.setattr(system.prior, "guess", lambda image: Guess(-view.depth, -seen_from(view)))
     losses = system.compute(batch)
-    assert losses["depth"].item() == pytest.approx(2, abs=1e-3) and losses["mask"] > 5
+    assert losses["depth"].item() == pytest.approx(2, abs=1e-3)
     assert losses["normal"].item() == pytest.approx(2, abs=1e-3)
-
-
-def test_the_first_are_cut_out_and_the_rest_are_before_their_background(system, batch, monkeypatch):
-    given = []
-
-    def spy(image):
-        given.append(image)
-        return type(system.prior).guess(system.prior, image)
-
-    monkeypatch.setattr(system.prior, "guess", spy)
-    system.compute(batch)
-    torch.testing.assert_close(given[0][:6], batch.target.rgba[:6])
-    torch.testing.assert_close(given[0][6:], uncut(batch)[6:])
-    assert (given[0][6:, ..., 3] == 0).all()
 
 
 def test_one_batch_is_learnt_and_the_scores_see_it(system, batch, fitted):
@@ -83,4 +65,4 @@ def test_one_batch_is_learnt_and_the_scores_see_it(system, batch, fitted):
 def test_the_sheet_has_a_row_of_each(system, batch):
     with torch.no_grad():
         sheet = system.pictures(batch)["cues"]
-    assert sheet.shape == (7 * 16, 8 * 16, 3) and sheet.min() >= 0 and sheet.max() <= 1
+    assert sheet.shape == (5 * 16, 8 * 16, 3) and sheet.min() >= 0 and sheet.max() <= 1

@@ -1,7 +1,7 @@
-"""Pictures of many objects with their depth and normals, under another lamp each time, before backgrounds.
+"""Pictures of many objects with their depth and normals, under another lamp each time.
 
 rgb = albedo (ambient + (1 - ambient) ((1 + n . l) / 2)^wrap) + gloss (n . h)^32, h half way between lamp and
-camera (Blinn 1977). The target is the object cut out; the reference is the same picture before a background.
+camera (Blinn 1977).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from threestudio_like.data.album import Album, Cameras, Variety, camera, unpacked
-from threestudio_like.data.backdrops import backdrops
 from threestudio_like.data.draw import Light
 from threestudio_like.data.views import Augmentation, Source, Views, color_matrices
 from threestudio_like.ops.camera import rays
@@ -64,7 +63,7 @@ class Shots(Views):
             variety=variety,
             light=None,
             augmentation=augmentation,
-            references=True,
+            references=False,
             batch_size=batch_size,
             validation=validation,
             seed=seed,
@@ -83,10 +82,7 @@ class Shots(Views):
         lit = shaded(view, rng, self.lamps) if augmentation.color else plainly(view, self.still)
         matrix = color_matrices(rng, count, augmentation.color)
         target = lit._replace(rgb=torch.einsum("bhwi,bij->bhwj", lit.rgb, matrix).clamp(0, 1))
-        behind = backdrops(rng, target)
-        photo = target.rgb * target.alpha + behind * (1 - target.alpha)
-        before = View(target.camera, photo, torch.ones_like(target.alpha))
-        return Example(step, [book.names[i] for i in index], target, before)
+        return Example(step, [book.names[i] for i in index], target, None)
 
 
 def mirrored(view: View, flipped: Bool[Tensor, " B"]) -> View:

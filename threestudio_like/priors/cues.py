@@ -20,7 +20,7 @@ from threestudio_like.priors.weights import load
 from threestudio_like.records import View
 
 CHANNELS = 4  # a picture over white, and its alpha
-ANSWERS = 5  # depth, normal, mask
+ANSWERS = 4  # depth, normal
 
 
 class Guess(NamedTuple):
@@ -28,7 +28,6 @@ class Guess(NamedTuple):
 
     depth: Float[Tensor, "B H W 1"]  # greater is further; any scale and shift
     normal: Float[Tensor, "B H W 3"]  # unit, camera's frame
-    mask: Float[Tensor, "B H W 1"]  # logit of alpha
 
 
 class Residual(nn.Module):
@@ -81,7 +80,7 @@ class Cues(nn.Module):
             load(self, weights)
 
     def guess(self, image: Float[Tensor, "B H W 4"]) -> Guess:
-        """Of pictures of its own size. Alpha 0 everywhere means: not cut out, the mask is asked for."""
+        """Of pictures of its own size."""
         x = image.permute(0, 3, 1, 2) * 2 - 1
         with autocast(x.device):
             grid = self.enter(self.stem(F.pixel_unshuffle(x, BLOCK)))
@@ -93,8 +92,8 @@ class Cues(nn.Module):
                 coarse = up(torch.cat([fine, F.interpolate(coarse, scale_factor=2.0)], dim=1))
             whole = F.pixel_shuffle(self.widen(coarse), BLOCK)
             answer = self.tail(torch.cat([F.silu(whole), x.to(whole.dtype)], dim=1))
-        depth, normal, mask = answer.float().permute(0, 2, 3, 1).split([1, 3, 1], dim=-1)
-        return Guess(depth, F.normalize(normal, dim=-1), mask)
+        depth, normal = answer.float().permute(0, 2, 3, 1).split([1, 3], dim=-1)
+        return Guess(depth, F.normalize(normal, dim=-1))
 
     @torch.no_grad()
     def forward(self, view: View) -> View:
@@ -109,11 +108,6 @@ class Cues(nn.Module):
             depth=(distance + self.spread * _enlarged(depth, view)) * seen,
             normal=torch.einsum("bij,bhwj->bhwi", camera.c2w[:, :3, :3], normal) * seen,
         )
-
-    @torch.no_grad()
-    def matte(self, rgb: Float[Tensor, "B H W 3"]) -> Float[Tensor, "B h w 1"]:
-        """Alpha of pictures that are not cut out, at the network's own size."""
-        return self.guess(self.shrunk(F.pad(rgb, (0, 1)))).mask.sigmoid()
 
     def shrunk(self, image: Float[Tensor, "B H W 4"]) -> Float[Tensor, "B h w 4"]:
         """The picture at the network's own size."""

@@ -26,6 +26,14 @@ NOTHING = "stages: nothing to run; an experiment brings some"
         ({"plan": ""}, "plan: expected a list, got ''; write plan=[coarse,fine]"),
         ({"plan": []}, "plan: names no stage; choose one of: coarse, fine"),
         ({"plan": [["coarse"]]}, "plan: no stage \"['coarse']\""),
+        (
+            {"plan": ["fine", "coarse"]},
+            "plan: names stages out of their order, got [fine,coarse]; write plan=[coarse,fine]",
+        ),
+        (
+            {"plan": ["coarse", "coarse"]},
+            "plan: names a stage twice, got [coarse,coarse]; write plan=[coarse]",
+        ),
         ({"seed": -1}, "seed: expected a whole number from 0 to 4294967295, got -1"),
         ({"seed": 2**32}, "seed: expected a whole number from 0 to 4294967295, got 4294967296"),
         ({"seed": True}, "seed: expected a whole number"),
@@ -49,7 +57,7 @@ def test_mistakes(config: dict, line: str) -> None:
 
 def test_planned() -> None:
     assert planned({"stages": STAGES, "plan": None}) == ["coarse", "fine"]
-    assert planned({"stages": STAGES, "plan": ["fine", "coarse"]}) == ["fine", "coarse"]
+    assert planned({"stages": STAGES, "plan": ["fine"]}) == ["fine"]
 
 
 def test_needs_no_torch() -> None:

@@ -25,6 +25,10 @@ def planned(config: Mapping[str, Any]) -> list[str]:
     for name in map(str, plan):
         if name not in stages:
             raise UserError(f"plan: no stage {name!r}{hint(name, stages)}")
+    ordered = [name for name in stages if name in plan]
+    if plan != ordered:  # a stage begins from the scene of the one before it, and is run once
+        wrong = "a stage twice" if len(set(plan)) < len(plan) else "stages out of their order"
+        raise UserError(f"plan: names {wrong}, got [{','.join(plan)}]; write plan=[{','.join(ordered)}]")
     return plan
 
 

@@ -31,6 +31,7 @@ def encoding(finest=16):
 
 def field(num_features=3, **changes):
     settings = {"radius": 0.75, "width": 16, "depth": 1, "sphere_radius": 0.35, "epsilon": 0.01}
+    settings |= {"feature_encoding": None}
     return SDF(encoding=encoding(), num_features=num_features, min_component=0.0, **settings | changes)
 
 
@@ -74,6 +75,7 @@ def bent():
     torch.manual_seed(0)
     bent = Bent(
         encoding=encoding(),
+        feature_encoding=None,
         radius=0.75,
         num_features=3,
         width=16,

@@ -10,12 +10,15 @@ from threestudio_like.ops.mesh import signed_volume
 
 def small_sdf(**changes) -> SDF:
     torch.manual_seed(0)
-    encoding = HashGrid(
-        num_levels=4, features_per_level=2, log2_table=10, base_resolution=4, finest_resolution=16
-    )
-    settings = {"radius": 0.75, "num_features": 3, "width": 16, "depth": 1, "sphere_radius": 0.4}
+    settings = {"feature_encoding": None, "radius": 0.75, "num_features": 3, "width": 16, "depth": 1, "sphere_radius": 0.4}
     settings |= {"epsilon": 0.01, "min_component": 0.01} | changes
-    return SDF(encoding=encoding, **settings)
+    return SDF(encoding=grid(4), **settings)
+
+
+def grid(levels: int) -> HashGrid:
+    return HashGrid(
+        num_levels=levels, features_per_level=2, log2_table=10, base_resolution=4, finest_resolution=16
+    )
 
 
 def disturbed(sdf: SDF, amount: float) -> SDF:
@@ -43,6 +46,15 @@ def test_evaluate_says_what_the_parts_say(points):
     torch.testing.assert_close(sdf, field.sdf(points))
     torch.testing.assert_close(features, field.features(points))
     torch.testing.assert_close(gradient, field.gradient(points))
+
+
+def test_features_with_an_encoding_of_their_own_do_not_move_the_surface(points):
+    field = disturbed(small_sdf(feature_encoding=grid(2)), 0.1)
+    _, features, _ = field.evaluate(points)
+    torch.testing.assert_close(features, field.features(points))
+    features.square().sum().backward()
+    assert all(p.grad is None for part in (field.encoding, field.distance) for p in part.parameters())
+    assert all(p.grad.abs().sum() > 0 for p in field.feature_encoding.parameters())
 
 
 def test_gradient_is_the_difference_of_the_field(points):

@@ -80,6 +80,7 @@ def test_both_renderers_agree(camera):
         radius=0.75,
         num_features=3,
         encoding=encoding(),
+        feature_encoding=None,
         width=16,
         depth=1,
         sphere_radius=RADIUS,

@@ -38,6 +38,7 @@ def scene():
         radius=0.75,
         num_features=3,
         encoding=encoding,
+        feature_encoding=None,
         width=16,
         depth=1,
         sphere_radius=RADIUS,

@@ -89,10 +89,9 @@ def fit_sdf(
         optimizer.param_groups[0]["lr"] = 0.01 * 0.03 ** (step / rounds)
         pick = torch.randint(POOL, (4096,), generator=generator)
         with torch.enable_grad():
-            encoded = target.encoded(points[pick])
-            loss = F.l1_loss(target.sphere(points[pick]) + target.distance(encoded), wanted[pick])
+            loss = F.l1_loss(target.sdf(points[pick]), wanted[pick])
             if colours is not None:
-                loss = loss + 0.1 * F.mse_loss(target.feature(encoded), colours[pick])
+                loss = loss + 0.1 * F.mse_loss(target.features(points[pick]), colours[pick])
             optimizer.zero_grad()
             loss.backward()
         optimizer.step()
@@ -181,7 +180,8 @@ def features_to_features(
     target: SDF | TetGrid, source: SDF | TetGrid | Density, surface: Float[Tensor, "V 3"]
 ) -> None:
     """Copy where both are built alike; where the copy does not say the same, fit near the surface."""
-    same = copied(target.encoding, source.encoding) and copied(target.feature, source.feature)
+    read = source.colouring if isinstance(source, SDF) else source.encoding
+    same = copied(target.encoding, read) and copied(target.feature, source.feature)
     if not (same and torch.allclose(target.features(surface), source.features(surface), atol=1e-4)):
         fit_features(target, source.features, surface)
 

@@ -24,7 +24,8 @@ class SDF(Implicit):
     Args:
         radius: half the side of the box it lives in.
         num_features: what the material reads.
-        encoding: of points in [0, 1]^3; shared by both heads.
+        encoding: of points in [0, 1]^3, for the distance; for the features too if they have none of their own.
+        feature_encoding: theirs, or null. With one, what colours learn does not move the surface.
         width, depth: of the heads, hidden units and hidden layers.
         sphere_radius: of the sphere it is at first.
         epsilon: step of the finite differences, world units.
@@ -37,6 +38,7 @@ class SDF(Implicit):
         radius: float,
         num_features: int,
         encoding: nn.Module,
+        feature_encoding: nn.Module | None,
         width: int,
         depth: int,
         sphere_radius: float,
@@ -46,30 +48,34 @@ class SDF(Implicit):
         super().__init__(radius=radius, num_features=num_features)
         if not 0 < sphere_radius < radius:
             raise ValueError(f"sphere_radius: {sphere_radius} is not between 0 and the radius {radius}")
-        self.encoding = encoding
-        num_inputs: int = encoding.num_outputs  # type: ignore[assignment]
-        head = partial(MLP, num_inputs=num_inputs, width=width, depth=depth, activation="relu", bias=False)
-        self.distance = head(num_outputs=1, zero=True)
-        self.feature = head(num_outputs=num_features, zero=False)
+        self.encoding, self.feature_encoding = encoding, feature_encoding
+        head = partial(MLP, width=width, depth=depth, activation="relu", bias=False)
+        self.distance = head(num_inputs=encoding.num_outputs, num_outputs=1, zero=True)
+        self.feature = head(num_inputs=self.colouring.num_outputs, num_outputs=num_features, zero=False)
         self.sphere_radius = sphere_radius
         self.epsilon = epsilon
         self.min_component = min_component
 
-    def encoded(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N D"]:
-        """The encoding in world units; points outside the box count as on its faces."""
-        return self.encoding((points / self.radius + 1) / 2)
+    @property
+    def colouring(self) -> nn.Module:
+        """The encoding that the features read."""
+        return self.encoding if self.feature_encoding is None else self.feature_encoding
+
+    def unit(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
+        """What encodings take; they count points outside the box as on its faces."""
+        return (points / self.radius + 1) / 2
 
     def sdf(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 1"]:
         """|x| - r, and what was learned."""
-        return self.sphere(points) + self.distance(self.encoded(points))
+        return self.sphere(points) + self.distance(self.encoding(self.unit(points)))
 
     def sphere(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 1"]:
         """Signed distance to the sphere."""
         return torch.linalg.vector_norm(points, dim=-1, keepdim=True) - self.sphere_radius
 
     def features(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
-        """From the same encoding, by another head."""
-        return self.feature(self.encoded(points))
+        """By another head."""
+        return self.feature(self.colouring(self.unit(points)))
 
     def gradient(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
         """Forward differences, as in `evaluate`."""
@@ -78,12 +84,12 @@ class SDF(Implicit):
     def evaluate(
         self, points: Float[Tensor, "N 3"]
     ) -> tuple[Float[Tensor, "N 1"], Float[Tensor, "N C"], Float[Tensor, "N 3"]]:
-        """(sdf, features, gradient) by four look-ups in the grid.
+        """(sdf, features, gradient) by four look-ups in the grid of the distance.
 
         The sphere's gradient is exact; the learned part is differenced towards x, y and z, as the grid's
         own derivative jumps from cell to cell and has no second derivative (Li et al. 2023, section 3.2).
         """
-        unit, step = (points / self.radius + 1) / 2, self.epsilon / (2 * self.radius)
+        unit, step = self.unit(points), self.epsilon / (2 * self.radius)
         steps = torch.where(unit + step > 1, -step, step)  # backward at the far faces
         around = unit[:, None].repeat(1, 4, 1)
         around[:, 1:].diagonal(dim1=1, dim2=2).add_(steps)
@@ -92,7 +98,8 @@ class SDF(Implicit):
         difference = (learned[:, 1:] - learned[:, :1]) / (2 * self.radius * steps)
         outward = points / torch.linalg.vector_norm(points, dim=-1, keepdim=True).clamp_min(1e-8)
         sdf = self.sphere(points) + learned[:, :1]
-        return sdf, self.feature(encoded[::4]), outward + difference
+        read = encoded[::4] if self.feature_encoding is None else self.feature_encoding(unit)
+        return sdf, self.feature(read), outward + difference
 
     def surface(self, resolution: int) -> Mesh:
         """By marching tetrahedra over the whole box."""

@@ -192,6 +192,14 @@ def test_sdf_to_tets_keeps_silhouette_and_colours(bent):
     assert (after.rgb - wanted.rgb)[both].abs().mean() < 0.03
 
 
+def test_tets_copy_the_encoding_that_the_features_of_distances_read():
+    source = field(feature_encoding=encoding(32))
+    target = tets(32)
+    begin(target, source)
+    points = source.surface(16).vertices
+    assert torch.equal(target.features(points), source.features(points))
+
+
 def test_distances_on_the_tets_are_distances(bent):
     target = tets()
     begin(target, bent)

@@ -10,7 +10,14 @@ from threestudio_like.ops.mesh import signed_volume
 
 def small_sdf(**changes) -> SDF:
     torch.manual_seed(0)
-    settings = {"feature_encoding": None, "radius": 0.75, "num_features": 3, "width": 16, "depth": 1, "sphere_radius": 0.4}
+    settings = {
+        "feature_encoding": None,
+        "radius": 0.75,
+        "num_features": 3,
+        "width": 16,
+        "depth": 1,
+        "sphere_radius": 0.4,
+    }
     settings |= {"epsilon": 0.01, "min_component": 0.01} | changes
     return SDF(encoding=grid(4), **settings)
 

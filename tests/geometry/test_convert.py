@@ -9,7 +9,7 @@ from torch import nn
 from threestudio_like.background.solid import Solid
 from threestudio_like.fields.hashgrid import HashGrid
 from threestudio_like.geometry.base import Explicit
-from threestudio_like.geometry.convert import begin
+from threestudio_like.geometry.convert import begin, fit_sdf
 from threestudio_like.geometry.density import Cone, Density
 from threestudio_like.geometry.gaussians import Gaussians
 from threestudio_like.geometry.sdf import SDF
@@ -127,6 +127,30 @@ def test_fog_to_sdf_keeps_surface_and_colours(fog):
     assert overlap(found.alpha > 0.5, wanted.alpha > 0.5) > 0.97
     filled = target.surface(48)
     assert signed_volume(*filled[:2]) == pytest.approx(signed_volume(*mesh[:2]).item(), rel=0.02)
+
+
+def bar(points):
+    """Signed distances, nearly, of one that sticks out of the sphere that fields begin as."""
+    away = points.abs() - torch.tensor([0.5, 0.15, 0.15])
+    return away.clamp_min(0).norm(dim=-1) + away.amax(-1).clamp_max(0)
+
+
+def test_distances_are_fitted_inside_and_outside_of_the_first_sphere_whatever_the_seed():
+    ends = 0.5 * torch.sign(torch.rand(4000, 3) - 0.5) * torch.tensor([1.0, 0.3, 0.3])
+    side = torch.randint(3, (4000,))
+    skin = ends * torch.where(torch.nn.functional.one_hot(side, 3) > 0, 1.0, torch.rand(4000, 3))
+    points = (torch.rand(4000, 3) - 0.5) * torch.tensor([1.2, 0.5, 0.5])
+    for seed in range(3):
+        torch.manual_seed(seed)
+        encoding = HashGrid(
+            num_levels=4, features_per_level=2, log2_table=14, base_resolution=8, finest_resolution=48
+        )
+        target = field(sphere_radius=0.4)
+        target.encoding = encoding
+        fit_sdf(target, bar, skin)
+        with torch.no_grad():
+            found = target.sdf(points)[:, 0]
+        assert (found - bar(points)).abs().mean() < 0.005, seed
 
 
 def test_fog_to_tets_keeps_surface_and_colours(fog):

@@ -114,3 +114,32 @@ def test_fog_that_reaches_the_box_ends_there():
 def test_bad_settings_are_named(name, value):
     with pytest.raises(ValueError, match=f"{name}: "):
         small_density(**{name: value})
+
+
+def test_the_surface_s_mean_is_the_field_where_that_is_straight_and_bounded_where_it_is_clear():
+    field = small_density(bias=lambda points: 20 * points[:, :1])
+    with torch.no_grad():
+        field.encoding.table.zero_()
+        points = torch.tensor([[0.01, 0.3, 0.1], [-0.02, 0.0, 0.2], [0.5, 0.0, 0.0], [-0.5, 0.0, 0.0]])
+        found = field.mean(points + torch.tensor([field.level / 20, 0.0, 0.0]), 0.02)
+    torch.testing.assert_close(found, torch.tensor([0.2, -0.4, 1.0, -1.0]), atol=1e-4, rtol=0)
+
+
+def test_a_rough_skin_with_pores_is_a_solid_to_every_lattice():
+    """A thin shell, each spot of it thick or thin by chance, around fog that nobody corrected."""
+
+    class Rough(Density):
+        def raw(self, points):
+            noise = torch.sin(190 * points + torch.tensor([0.0, 1.0, 2.0])).prod(-1, keepdim=True)
+            radius = points.norm(dim=-1, keepdim=True)
+            inner = torch.where(radius < 0.4, 5 * noise, 3 + 5 * noise)
+            return self.level + torch.where(radius < 0.5, inner, -4.0)
+
+    torch.manual_seed(0)
+    settings = {"radius": 0.75, "num_features": 3, "width": 8, "depth": 1, "activation": "softplus"}
+    settings |= {"bias": Cone(offset=0.0, scale=0.0, radius=0.4), "epsilon": 0.01, "threshold": 1.0}
+    fog = Rough(encoding=small_density().encoding, min_component=0.01, **settings)
+    for resolution in (32, 48, 64):
+        mesh = fog.surface(resolution)
+        ball = 4 / 3 * math.pi * 0.5**3
+        assert signed_volume(mesh.vertices, mesh.faces).item() == pytest.approx(ball, rel=0.08), resolution

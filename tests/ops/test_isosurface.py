@@ -217,6 +217,20 @@ def test_what_is_enclosed_cannot_be_reached_from_the_faces():
     grid = lattice(16)
     radius = grid.vertices.norm(dim=-1)
     shell = (radius - 0.6).abs() - 0.2  # inside the shell negative
-    torch.testing.assert_close(enclosed(shell, grid), radius < 0.8)
+    torch.testing.assert_close(enclosed(shell, grid, 0), radius < 0.8)
     pierced = torch.where(grid.vertices[:, :2].norm(dim=-1) < 0.25, 1.0, shell)  # a hole through both poles
-    assert torch.equal(enclosed(pierced, grid), pierced < 0)
+    assert torch.equal(enclosed(pierced, grid, 0), pierced < 0)
+
+
+def test_a_pore_of_the_skin_is_closed_and_a_wide_way_in_is_not():
+    grid = lattice(24)
+    radius = grid.vertices.norm(dim=-1)
+    shell = (radius - 0.65).abs() - 0.15
+    aside = grid.vertices[:, :2].norm(dim=-1)
+    below = grid.vertices[:, 2] < 0
+    for hole, closed in ((0.1, True), (0.4, False)):
+        pierced = torch.where(below & (aside < hole), 1.0, shell)
+        assert not enclosed(pierced, grid, 0)[radius < 0.3].any()  # the pore does lead in
+        found = enclosed(pierced, grid, 1)
+        assert found[radius < 0.3].all() == closed
+        assert not found[radius > 0.85].any() and found[pierced < 0].all()  # the outside is where it was

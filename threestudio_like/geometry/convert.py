@@ -83,6 +83,9 @@ def fit_sdf(
     anywhere = (2 * torch.rand(POOL // 2, 3, generator=generator) - 1) * target.radius
     points = torch.cat([surface[near] + noise.to(surface), anywhere.to(surface)])
     wanted, colours = distances(points)[:, None], None if features is None else features(points)
+    # of zeros, the first step makes all weights of one sign, and what wants the other stays a sphere
+    last = [module for module in target.distance.modules() if isinstance(module, torch.nn.Linear)][-1]
+    torch.nn.init.normal_(last.weight, std=0.1, generator=generator)
     optimizer = torch.optim.Adam(target.parameters(), lr=0.01, betas=(0.9, 0.99))
     rounds = 300
     for step in range(rounds):

@@ -21,6 +21,8 @@ from threestudio_like.ops.isosurface import Lattice, enclosed, lattice, marching
 from threestudio_like.ops.mesh import large_components
 from threestudio_like.records import Mesh
 
+PORE = 1  # cells of a lattice: narrower ways into the fog are closed
+CLEAR = 1.0  # beyond this far from the level, before the activation, a place counts as no thicker or thinner
 LARGEST = 15.0  # of an exponent: above it the density is opaque in any step, and its gradient is cut off
 
 
@@ -150,11 +152,20 @@ class Density(Volume):
         Fog that reaches the box's faces ends there, so that a surface is closed.
         """
         grid = lattice(resolution)
-        points = (grid.vertices.to(next(self.parameters())) * self.radius).split(2**18)
-        values = self.level - torch.cat([self.raw(part) for part in points])[:, 0]
+        points = (grid.vertices.to(next(self.parameters())) * self.radius).split(2**16)
+        values = -torch.cat([self.mean(part, self.radius / resolution) for part in points])
         border = (grid.vertices.abs().amax(-1) >= 1).to(values.device)
         values = torch.where(border, values.abs().clamp_min(1e-6), values)
-        return grid, torch.where(enclosed(values, grid), -values.abs().clamp_min(1e-6), values)
+        return grid, torch.where(enclosed(values, grid, PORE), -values.abs().clamp_min(1e-6), values)
+
+    def mean(self, points: Float[Tensor, "N 3"], width: float) -> Float[Tensor, " N"]:
+        """How far above the level, bounded, around points: the mean over the corners of cubes of that width.
+
+        A fog is rough inside, where no picture corrects it: without, each lattice sees another surface.
+        """
+        corners = torch.cartesian_prod(*[points.new_tensor([-0.5, 0.5])] * 3) * width
+        around = (points[:, None] + corners).flatten(0, 1)
+        return (self.raw(around)[:, 0] - self.level).clamp(-CLEAR, CLEAR).view(-1, 8).mean(-1)
 
     def surface(self, resolution: int) -> Mesh:
         """Where the density is the threshold, by marching tetrahedra; without cavities."""

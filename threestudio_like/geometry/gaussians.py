@@ -124,7 +124,7 @@ class Gaussians(Cloud):
             density, _ = field(vertices, cloud, self.means[:, :0])
             inner = (grid.vertices.abs() < 1).all(-1).to(density.device)
             values = self.level - torch.where(inner, density, 0.0)
-            values = torch.where(enclosed(values, grid), -values.abs().clamp_min(1e-6), values)
+            values = torch.where(enclosed(values, grid, 0), -values.abs().clamp_min(1e-6), values)
             vertices, faces = marching_tets(vertices, values, grid)
         if len(faces) == 0:
             raise ValueError(f"the Gaussians have no surface: their sum is nowhere the level {self.level}")

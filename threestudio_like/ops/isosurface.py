@@ -168,22 +168,45 @@ def marching_tets(
     return (vertices[a] * at_b - vertices[b] * at_a) / (at_b - at_a), faces
 
 
-def enclosed(values: Float[Tensor, " V"], lattice: Lattice) -> Bool[Tensor, " V"]:
+def enclosed(values: Float[Tensor, " V"], lattice: Lattice, width: int) -> Bool[Tensor, " V"]:
     """Vertices that cannot be reached from the box's faces along edges between values of at least 0.
 
     What nobody can see into is inside: cavities that a fit to pictures leaves where it was never corrected.
+    Ways are closed on which some vertex is `width` edges or less from a value below 0: pores of its skin.
     """
-    free = values >= 0
-    reached = free & (lattice.vertices.to(values.device).abs().amax(-1) >= 1)
+    thick = values < 0
     a, b = lattice.edges.to(values.device).long().unbind(-1)
+    near = thick
+    for _ in range(width):
+        near = _grown(near, a, b)
+    border = lattice.vertices.to(values.device).abs().amax(-1) >= 1
+    free = ~near | (border & ~thick)
+    reached = _flooded(free & border, free, a, b)
+    for _ in range(width):  # back to where the way was closed for being near, no further
+        reached = _grown(reached, a, b) & ~thick
+    return ~reached
+
+
+def _grown(chosen: Bool[Tensor, " V"], a: Int[Tensor, " E"], b: Int[Tensor, " E"]) -> Bool[Tensor, " V"]:
+    """And the vertices an edge away."""
+    grown = chosen.clone()
+    grown[a[chosen[b]]] = True
+    grown[b[chosen[a]]] = True
+    return grown
+
+
+def _flooded(
+    start: Bool[Tensor, " V"], free: Bool[Tensor, " V"], a: Int[Tensor, " E"], b: Int[Tensor, " E"]
+) -> Bool[Tensor, " V"]:
+    """What can be reached from `start` along edges between free vertices."""
+    reached = start.clone()
     passable = free[a] & free[b]
     a, b = a[passable], b[passable]
     while True:  # a wave; edges behind it are done with
         at_a, at_b = reached[a], reached[b]
         crossed = at_a != at_b
         if not crossed.any():
-            break
+            return reached
         reached[a[crossed]] = reached[b[crossed]] = True
         ahead = ~(at_a | at_b)
         a, b = a[ahead], b[ahead]
-    return ~reached

@@ -8,7 +8,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from jaxtyping import TypeCheckError
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("threestudio_like", "systems")
@@ -213,6 +215,65 @@ def test_every_file_has_a_test(file: Path) -> None:
     assert (ROOT / "tests" / module.parent / f"test_{module.name}.py").exists(), (
         f"{module}: no test of its name"
     )
+
+
+MEASURED = ("ops", "fields", "geometry", "renderer", "losses", "metrics")
+
+
+@pytest.mark.parametrize("folder", MEASURED)
+def test_half_as_many_lines_test_a_folder_as_it_has(folder: str) -> None:
+    lines = [
+        sum(len(file.read_text().splitlines()) for file in (home / folder).rglob("*.py"))
+        for home in (ROOT / "tests", ROOT / "threestudio_like")
+    ]
+    assert lines[0] >= 0.5 * lines[1], f"{folder}: {lines[0]} lines of tests for {lines[1]}"
+
+
+def public(file: Path) -> Iterator[ast.FunctionDef]:
+    """Functions and methods by which others use a module; kernels, whose types a compiler finds, are none."""
+    for scope in ast.walk(ast.parse(file.read_text())):
+        for node in scope.body if isinstance(scope, (ast.Module, ast.ClassDef)) else ():
+            shown = isinstance(node, ast.FunctionDef) and (node.name == "__init__" or node.name[0] != "_")
+            if shown and "kernel" not in map(ast.unparse, node.decorator_list):
+                yield node
+
+
+def annotations(function: ast.FunctionDef) -> dict[str, ast.expr | None]:
+    """Of each argument but self, and of what it returns."""
+    named = function.args
+    every = [*named.posonlyargs, *named.args, *named.kwonlyargs, named.vararg, named.kwarg]
+    found = {each.arg: each.annotation for each in every if each is not None}
+    return {name: kind for name, kind in found.items() if name not in ("self", "cls")} | {
+        "return": function.returns
+    }
+
+
+@pytest.mark.parametrize("file", MODULES, ids=place)
+def test_what_is_public_is_annotated(file: Path) -> None:
+    for function in public(file):
+        bare = [name for name, kind in annotations(function).items() if kind is None]
+        assert not bare, f"{file}:{function.lineno}: {function.name}: no annotation of {', '.join(bare)}"
+
+
+SHAPED = (*MEASURED, "guidance", "material", "background")  # whose tensors say their shapes
+ANY_SHAPE = ("like", "where", "x_t", "t", "return")  # of these: samples and moments of any shape, and devices
+
+
+@pytest.mark.parametrize("file", [file for file in MODULES if place(file).startswith(SHAPED)], ids=place)
+def test_tensors_say_their_shapes(file: Path) -> None:
+    if "backends" in file.parts:
+        return  # what stands in for an op is called through it, and autograd's functions have its signature
+    for function in public(file):
+        for name, kind in annotations(function).items():
+            plain = isinstance(kind, ast.Name) and kind.id == "Tensor"
+            assert not plain or name in ANY_SHAPE, f"{file}:{function.lineno}: {function.name}: {name}"
+
+
+def test_shapes_are_checked_while_tests_run() -> None:
+    from threestudio_like.ops.volume import composite
+
+    with pytest.raises(TypeCheckError, match="values"):
+        composite(torch.zeros(2, 3), torch.zeros(2, 4, 1))
 
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))

@@ -24,7 +24,7 @@ class SDF(Implicit):
     Args:
         radius: half the side of the box it lives in.
         num_features: what the material reads.
-        encoding: of points in [0, 1]^3, for the distance; for the features too if they have none of their own.
+        encoding: of points in [0, 1]^3, for the distance; for the features too if these have none.
         feature_encoding: theirs, or null. With one, what colours learn does not move the surface.
         width, depth: of the heads, hidden units and hidden layers.
         sphere_radius: of the sphere it is at first.
@@ -50,8 +50,10 @@ class SDF(Implicit):
             raise ValueError(f"sphere_radius: {sphere_radius} is not between 0 and the radius {radius}")
         self.encoding, self.feature_encoding = encoding, feature_encoding
         head = partial(MLP, width=width, depth=depth, activation="relu", bias=False)
-        self.distance = head(num_inputs=encoding.num_outputs, num_outputs=1, zero=True)
-        self.feature = head(num_inputs=self.colouring.num_outputs, num_outputs=num_features, zero=False)
+        num_inputs: int = encoding.num_outputs  # type: ignore[assignment]
+        num_read: int = self.colouring.num_outputs  # type: ignore[assignment]
+        self.distance = head(num_inputs=num_inputs, num_outputs=1, zero=True)
+        self.feature = head(num_inputs=num_read, num_outputs=num_features, zero=False)
         self.sphere_radius = sphere_radius
         self.epsilon = epsilon
         self.min_component = min_component

@@ -15,6 +15,7 @@ from threestudio_like.ops.backends.numba.kernels import exact, kernel, part, run
 from threestudio_like.ops.raster import Fragments
 
 MARGIN = 1e-6  # pixels: more than the rounding of a projected vertex
+TINY = np.finfo(np.float64).tiny  # rounding leaves nothing between 0 and this in an edge function
 SLOTS = 4  # sums made apart and then added: a constant, so that gradients do not depend on the threads
 
 
@@ -56,11 +57,22 @@ def _clipped_bounds(positions, corners, height, width):
 
 
 @exact
+def _corner(positions, i):
+    """A vertex as numbers in float64: a view of it would count references."""
+    x, y, z, w = positions[i, 0], positions[i, 1], positions[i, 2], positions[i, 3]
+    return np.float64(x), np.float64(y), np.float64(z), np.float64(w)
+
+
+@exact
 def _edge(p, q):
     """Coefficients of the edge function from p to q."""
-    px, py, pw = np.float64(p[0]), np.float64(p[1]), np.float64(p[3])
-    qx, qy, qw = np.float64(q[0]), np.float64(q[1]), np.float64(q[3])
-    return py * qw - pw * qy, pw * qx - px * qw, px * qy - py * qx
+    return p[1] * q[3] - p[3] * q[1], p[3] * q[0] - p[0] * q[3], p[0] * q[1] - p[1] * q[0]
+
+
+@exact
+def _least(a, b):
+    """Least value of an edge function inside: 0 on top and left edges, which own their pixels, else above."""
+    return 0.0 if a > 0 or (a == 0 and b > 0) else TINY
 
 
 @exact
@@ -75,25 +87,23 @@ def _fill(p0, p1, p2, index, rows, columns, ys, xs, barycentric, depth, face):
         det = -det
     if not det > 0:
         return
-    top_left0 = a0 > 0 or (a0 == 0 and b0 > 0)
-    top_left1 = a1 > 0 or (a1 == 0 and b1 > 0)
-    top_left2 = a2 > 0 or (a2 == 0 and b2 > 0)
-    z0, z1, z2 = np.float64(p0[2]), np.float64(p1[2]), np.float64(p2[2])
+    least0, least1, least2 = _least(a0, b0), _least(a1, b1), _least(a2, b2)
     for r in range(rows[0], rows[1]):
         d0, d1, d2 = b0 * ys[r] + c0, b1 * ys[r] + c1, b2 * ys[r] + c2
+        entered = False
         for c in range(columns[0], columns[1]):
             e0, e1, e2 = a0 * xs[c] + d0, a1 * xs[c] + d1, a2 * xs[c] + d2
-            if e0 < 0 or e1 < 0 or e2 < 0:
-                continue
-            if (e0 == 0 and not top_left0) or (e1 == 0 and not top_left1) or (e2 == 0 and not top_left2):
-                continue
-            z = (e0 * z0 + e1 * z1 + e2 * z2) / det
-            if abs(z) <= 1 and (face[r, c] < 0 or np.float32(z) < depth[r, c]):
-                face[r, c] = index
-                depth[r, c] = np.float32(z)
-                scale = 1.0 / (e0 + e1 + e2)
-                barycentric[r, c, 0] = e0 * scale
-                barycentric[r, c, 1] = e1 * scale
+            if (e0 >= least0) & (e1 >= least1) & (e2 >= least2):
+                entered = True
+                z = (e0 * p0[2] + e1 * p1[2] + e2 * p2[2]) / det
+                if abs(z) <= 1 and np.float32(z) < depth[r, c]:
+                    face[r, c] = index
+                    depth[r, c] = np.float32(z)
+                    scale = 1.0 / (e0 + e1 + e2)
+                    barycentric[r, c, 0] = e0 * scale
+                    barycentric[r, c, 1] = e1 * scale
+            elif entered:
+                break  # a row enters and leaves a triangle once
 
 
 @exact
@@ -101,11 +111,11 @@ def _band(positions, faces, first, last, ys, xs, barycentric, depth, face):
     """Draw one view's rows [first, last)."""
     height, width = face.shape
     face[first:last] = -1
-    depth[first:last] = 0
+    depth[first:last] = np.inf
     barycentric[first:last] = 0
     screen = _project(positions, height, width)
     for f in range(len(faces)):
-        i, j, k = faces[f]
+        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
         x0, x1, x2 = screen[i, 0], screen[j, 0], screen[k, 0]
         y0, y1, y2 = screen[i, 1], screen[j, 1], screen[k, 1]
         if math.isnan(x0 + x1 + x2 + y0 + y1 + y2):
@@ -115,11 +125,16 @@ def _band(positions, faces, first, last, ys, xs, barycentric, depth, face):
             left, right = min(x0, x1, x2) - MARGIN, max(x0, x1, x2) + MARGIN
         if not (bottom >= first and top <= last - 1 and right >= 0 and left <= width - 1):  # or NaN
             continue
-        rows = (math.ceil(max(top, first)), math.floor(min(bottom, last - 1)) + 1)
-        columns = (math.ceil(max(left, 0)), math.floor(min(right, width - 1)) + 1)
+        # unsigned: a signed index might be counted from the end, which is asked at each pixel
+        rows = np.uint64(math.ceil(max(top, first))), np.uint64(math.floor(min(bottom, last - 1)) + 1)
+        columns = np.uint64(math.ceil(max(left, 0))), np.uint64(math.floor(min(right, width - 1)) + 1)
         if rows[0] < rows[1] and columns[0] < columns[1]:
-            p0, p1, p2 = positions[i], positions[j], positions[k]
-            _fill(p0, p1, p2, f, rows, columns, ys, xs, barycentric, depth, face)
+            corners = _corner(positions, i), _corner(positions, j), _corner(positions, k)
+            _fill(*corners, f, rows, columns, ys, xs, barycentric, depth, face)
+    for r in range(first, last):
+        for c in range(width):
+            if face[r, c] < 0:
+                depth[r, c] = 0
 
 
 @kernel

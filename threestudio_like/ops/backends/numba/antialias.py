@@ -46,68 +46,90 @@ def _neighbours(faces):
 
 
 @exact
-def _volume(p, q, o):
-    """det of (x, y, w) of three vertices."""
-    px, py, pw = np.float64(p[0]), np.float64(p[1]), np.float64(p[3])
-    qx, qy, qw = np.float64(q[0]), np.float64(q[1]), np.float64(q[3])
-    return (py * qw - qy * pw) * o[0] + (pw * qx - qw * px) * o[1] + (px * qy - qx * py) * o[3]
+def _vertex(positions, i):
+    """(x, y, w) in float64, as numbers: a view would count references."""
+    return np.float64(positions[i, 0]), np.float64(positions[i, 1]), np.float64(positions[i, 3])
 
 
 @exact
-def _distance(positions, corners, i, x, y, axis, pixels):
-    """How far from a pixel's centre the line through it leaves a face by side i; -1 if it does not."""
-    p, q = positions[corners[(i + 1) % 3]], positions[corners[(i + 2) % 3]]
-    pw, qw = np.float64(p[3]), np.float64(q[3])
-    px, py, qx, qy = p[0] - x * pw, p[1] - y * pw, q[0] - x * qw, q[1] - y * qw
+def _side(positions, faces, face, i):
+    """Both ends of a face's side i, which is across from corner i."""
+    return (
+        _vertex(positions, faces[face, (i + 1) % 3]),
+        _vertex(positions, faces[face, (i + 2) % 3]),
+    )
+
+
+@exact
+def _volume(p, q, o):
+    """det of (x, y, w) of three vertices."""
+    return (
+        (p[1] * q[2] - q[1] * p[2]) * o[0]
+        + (p[2] * q[0] - q[2] * p[0]) * o[1]
+        + (p[0] * q[1] - q[0] * p[1]) * o[2]
+    )
+
+
+@exact
+def _distance(p, q, x, y, axis, pixels):
+    """How far from a pixel's centre the line through it leaves a face by a side; -1 if it does not."""
+    px, py, qx, qy = p[0] - x * p[2], p[1] - y * p[2], q[0] - x * q[2], q[1] - y * q[2]
     if axis == 1:
         px, py, qx, qy = py, px, qy, qx
     if (py < 0) == (qy < 0):
         return -1.0
-    scale = py * qw - qy * pw
+    scale = py * q[2] - qy * p[2]
     return (py * qx - qy * px) / scale * pixels if scale * (py - qy) > 0 else -1.0
 
 
 @exact
-def _leave(positions, corners, entry, x, y, axis, pixels):
+def _leave(positions, faces, face, entry, x, y, axis, pixels):
     """Side by which the line from a pixel's centre leaves a face, -1 if it does not; and how far."""
     side, distance = -1, -1.0
     for i in range(3):
-        d = _distance(positions, corners, i, x, y, axis, pixels) if i != entry else -1.0
-        if distance < d <= 1:
-            side, distance = i, d
+        if i != entry:
+            p, q = _side(positions, faces, face, i)
+            d = _distance(p, q, x, y, axis, pixels)
+            if distance < d <= 1:
+                side, distance = i, d
     return side if distance >= 0 else -1, distance
 
 
 @exact
-def _ends(positions, faces, mate, corners, side):
+def _ends(positions, faces, face, side, mate):
     """Whether a side is a silhouette edge: the face beyond it is on the same side of it, or there is none."""
-    p, q, own = (
-        positions[corners[(side + 1) % 3]],
-        positions[corners[(side + 2) % 3]],
-        positions[corners[side]],
-    )
-    return mate < 0 or _volume(p, q, own) * _volume(p, q, positions[faces[mate // 3, mate % 3]]) >= 0
+    if mate < 0:
+        return True
+    p, q = _side(positions, faces, face, side)
+    own, other = faces[face, side], faces[mate // 3, mate % 3]
+    return _volume(p, q, _vertex(positions, own)) * _volume(p, q, _vertex(positions, other)) >= 0
 
 
 @exact
+def _inner(positions, faces, mates, face, end, x, y, axis, pixels):
+    """Whether the line from a pixel's centre crosses over to the neighbouring face `end`, as most do."""
+    for i in range(3):
+        mate = mates[face, i]
+        if 3 * end <= mate < 3 * end + 3:  # never of no face: 3 end is -3, and mate at least -1
+            p, q = _side(positions, faces, face, i)
+            distance = _distance(p, q, x, y, axis, pixels)
+            if 0 <= distance <= 1 and not _ends(positions, faces, face, i, mate):
+                return True
+    return False
+
+
+@kernel
 def _outline(positions, faces, mates, max_faces, face, end, x, y, axis, pixels, size):
     """Corner across from the silhouette edge that ends a surface, as 3 face + corner, or -1; and how far."""
-    for i in range(3):  # most neighbouring pixels show neighbouring faces
-        if mates[face, i] >= 0 and mates[face, i] // 3 == end:
-            distance = _distance(positions, faces[face], i, x, y, axis, pixels)
-            if 0 <= distance <= 1 and not _ends(positions, faces, mates[face, i], faces[face], i):
-                return -1, distance
     entry = -1
     for _ in range(max_faces):
-        corners = faces[face]
-        side, distance = _leave(positions, corners, entry, x, y, axis, pixels)
+        side, distance = _leave(positions, faces, face, entry, x, y, axis, pixels)
         if side < 0:
             return -1, distance
         mate = mates[face, side]
-        if _ends(positions, faces, mate, corners, side):
-            p, q = positions[corners[(side + 1) % 3]], positions[corners[(side + 2) % 3]]
-            pw, qw = np.float64(p[3]), np.float64(q[3])
-            upright = abs(p[1] * qw - q[1] * pw) * size[0] >= abs(pw * q[0] - qw * p[0]) * size[1]
+        if _ends(positions, faces, face, side, mate):
+            p, q = _side(positions, faces, face, side)
+            upright = abs(p[1] * q[2] - q[1] * p[2]) * size[0] >= abs(p[2] * q[0] - q[2] * p[0]) * size[1]
             return 3 * face + side if upright == (axis == 0) else -1, distance
         face, entry = mate // 3, mate % 3
         if face == end:
@@ -127,16 +149,21 @@ def _row(positions, faces, mates, max_faces, face, depth, r, found, distances):
                 continue
             swap = face[r, c] < 0 or (face[r2, c2] >= 0 and depth[r2, c2] < depth[r, c])
             r1, c1 = (r2, c2) if swap else (r, c)
-            end = face[r + r2 - r1, c + c2 - c1]
+            near, far = face[r1, c1], face[r + r2 - r1, c + c2 - c1]
             x, y = (2.0 * c1 + 1.0) / width - 1.0, (2.0 * r1 + 1.0) / height - 1.0
             pixels = 0.5 * (width if axis == 0 else height) * (-1 if swap else 1)
+            if _inner(positions, faces, mates, near, far, x, y, axis, pixels):
+                continue
             side, distance = _outline(
-                positions, faces, mates, max_faces, face[r1, c1], end, x, y, axis, pixels, face.shape
+                positions, faces, mates, max_faces, near, far, x, y, axis, pixels, face.shape
             )
             if side >= 0:
-                corners, corner = faces[side // 3], side % 3
+                shown, corner = side // 3, side % 3
                 found[count, 0], found[count, 1] = r1 * width + c1, (r + r2 - r1) * width + c + c2 - c1
-                found[count, 2], found[count, 3] = corners[(corner + 1) % 3], corners[(corner + 2) % 3]
+                found[count, 2], found[count, 3] = (
+                    faces[shown, (corner + 1) % 3],
+                    faces[shown, (corner + 2) % 3],
+                )
                 distances[count] = distance
                 count += 1
     return count

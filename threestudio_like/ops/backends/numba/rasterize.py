@@ -150,8 +150,7 @@ def _forward(task, step, bands, positions, faces, barycentric, depth, face):
 @part
 def _cross(p, x, y):
     """(x, y, w) of a corner cross (x, y, 1) of a pixel."""
-    px, py, pw = np.float64(p[0]), np.float64(p[1]), np.float64(p[3])
-    return py - pw * y, pw * x - px, px * y - py * x
+    return p[1] - p[3] * y, p[3] * x - p[0], p[0] * y - p[1] * x
 
 
 @part
@@ -160,40 +159,62 @@ def _dot(p, c):
 
 
 @part
-def _add(total, g, c, h, d):
-    """Add g c - h d to the (x, y, w) of a sum."""
-    total[0] += g * c[0] - h * d[0]
-    total[1] += g * c[1] - h * d[1]
-    total[3] += g * c[2] - h * d[2]
+def _moved(total, g, c, h, d):
+    """A corner's sum of (x, y, w), and g c - h d."""
+    return total[0] + g * c[0] - h * d[0], total[1] + g * c[1] - h * d[1], total[2] + g * c[2] - h * d[2]
 
 
 @part
-def _pixel_gradient(gradient, weights, x, y, p0, p1, p2, total, corners):
-    """Add to `total` what one pixel's weights do to the corners of its triangle."""
+def _pixel_gradient(gu, gv, u, v, x, y, p0, p1, p2, t0, t1, t2):
+    """What one pixel's weights do to the corners of its triangle, added to the sums of three corners."""
     c0, c1, c2 = _cross(p0, x, y), _cross(p1, x, y), _cross(p2, x, y)
     scale = 1.0 / (_dot(p1, c2) + _dot(p2, c0) + _dot(p0, c1))  # e_0 + e_1 + e_2
-    mean = gradient[0] * weights[0] + gradient[1] * weights[1]
-    g0, g1, g2 = (gradient[0] - mean) * scale, (gradient[1] - mean) * scale, -mean * scale
-    _add(total[corners[0]], g2, c1, g1, c2)
-    _add(total[corners[1]], g0, c2, g2, c0)
-    _add(total[corners[2]], g1, c0, g0, c1)
+    mean = gu * u + gv * v
+    g0, g1, g2 = (gu - mean) * scale, (gv - mean) * scale, -mean * scale
+    return _moved(t0, g2, c1, g1, c2), _moved(t1, g0, c2, g2, c0), _moved(t2, g1, c0, g0, c1)
+
+
+@part
+def _add(total, i, moved):
+    total[i, 0] += moved[0]
+    total[i, 1] += moved[1]
+    total[i, 3] += moved[2]
+
+
+@part
+def _row_backward(positions, faces, face, barycentric, gradient, r, y, total):
+    """Add one row's gradients; neighbouring pixels of a face are summed first."""
+    width = face.shape[1]
+    none = 0.0, 0.0, 0.0
+    c = 0
+    while c < width:
+        f = face[r, c]
+        if f < 0:
+            c += 1
+            continue
+        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+        p0, p1, p2 = _corner(positions, i), _corner(positions, j), _corner(positions, k)
+        t0, t1, t2 = none, none, none
+        while c < width and face[r, c] == f:
+            u, v = np.float64(barycentric[r, c, 0]), np.float64(barycentric[r, c, 1])
+            gu, gv = np.float64(gradient[r, c, 0]), np.float64(gradient[r, c, 1])
+            x = (2.0 * c + 1.0) / width - 1.0
+            t0, t1, t2 = _pixel_gradient(gu, gv, u, v, x, y, p0, p1, p2, t0, t1, t2)
+            c += 1
+        _add(total, i, t0)
+        _add(total, j, t1)
+        _add(total, k, t2)
 
 
 @kernel
 def _backward(task, step, slots, positions, faces, face, barycentric, gradient, total):
     num_views, height, width = face.shape
     for t in range(task, slots, step):
+        total[t] = 0
         for row in range(num_views * height * t // slots, num_views * height * (t + 1) // slots):
             b, r = row // height, row % height
             y = (2.0 * r + 1.0) / height - 1.0
-            for c in range(width):
-                if face[b, r, c] >= 0:
-                    corners = faces[face[b, r, c]]
-                    p0, p1, p2 = positions[b, corners[0]], positions[b, corners[1]], positions[b, corners[2]]
-                    x = (2.0 * c + 1.0) / width - 1.0
-                    _pixel_gradient(
-                        gradient[b, r, c], barycentric[b, r, c], x, y, p0, p1, p2, total[t], corners
-                    )
+            _row_backward(positions[b], faces, face[b], barycentric[b], gradient[b], r, y, total[t])
 
 
 class _Rasterize(torch.autograd.Function):
@@ -220,7 +241,7 @@ class _Rasterize(torch.autograd.Function):
             return None, None, None, None
         positions, faces, face, barycentric = ctx.saved_tensors
         slots = SLOTS if len(positions) == 1 else len(positions)
-        total = torch.zeros(slots, *positions.shape[1:], dtype=torch.float64)
+        total = torch.empty(slots, *positions.shape[1:], dtype=torch.float64)
         tensors = (positions, faces, face, barycentric, gradients[0].contiguous(), total)
         run(_backward, slots, slots, *[tensor.detach().numpy() for tensor in tensors])
         return summed(total, len(positions)), None, None, None

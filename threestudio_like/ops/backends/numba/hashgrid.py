@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from threestudio_like.ops import hashgrid as op
-from threestudio_like.ops.backends.numba.kernels import empty, kernel, part, run
+from threestudio_like.ops.backends.numba.kernels import empty, kernel, lent, part, run
 
 # points that go through a level before the next: enough to pay for bringing its table into cache
 BLOCK = 65536
@@ -178,18 +178,18 @@ class _HashGrid(torch.autograd.Function):
         num_levels, _, width = table.shape
         coordinates = points.detach().clamp(0, 1).T.contiguous()
         out = empty(len(points), num_levels * width)
-        # [L N F 3], and nothing where no gradient to the points will be asked for
-        slopes = empty(num_levels if ctx.needs_input_grad[0] else 0, len(points), width, 3)
+        # nothing where no gradient to the points will be asked for
+        shape = (num_levels, len(points), width, 3)
+        slopes = lent(*shape) if ctx.needs_input_grad[0] else np.empty((0, *shape[1:]), np.float32)
         tables, grids = _flat(table), (np.array(resolutions), _lanes(table))
-        arrays = out.numpy(), slopes.numpy()
-        run(_forward, *_blocks(len(points)), coordinates.numpy(), tables, *grids, *arrays)
-        ctx.save_for_backward(points, table, coordinates, slopes)
-        ctx.resolutions = resolutions
+        run(_forward, *_blocks(len(points)), coordinates.numpy(), tables, *grids, out.numpy(), slopes)
+        ctx.save_for_backward(points, table, coordinates)
+        ctx.slopes, ctx.resolutions = slopes, resolutions
         return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        points, table, coordinates, slopes = ctx.saved_tensors
+        points, table, coordinates = ctx.saved_tensors
         needs_points, needs_table, _ = ctx.needs_input_grad
         if torch.is_grad_enabled():  # this gradient will be differentiated: the reference knows how
             reference = op.hashgrid.reference  # type: ignore[attr-defined]
@@ -204,7 +204,7 @@ class _HashGrid(torch.autograd.Function):
             run(_backward_table, len(table), coordinates.numpy(), grad, *grids, _flat(table_grad))
         if needs_points:
             points_grad = empty(*points.shape)
-            arrays = points.detach().contiguous().numpy(), grad, slopes.numpy()
+            arrays = points.detach().contiguous().numpy(), grad, ctx.slopes
             blocks = -(-len(points) // int(CHUNK)), int(CHUNK)
             run(_backward_points, *blocks, *arrays, *grids, points_grad.numpy())
         return points_grad, table_grad, None

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import os
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -44,6 +46,32 @@ def exact(function: Callable) -> Callable:
 def empty(*shape: int) -> torch.Tensor:
     """Memory for a result, which numpy takes in large pages: many small ones cost more than filling them."""
     return torch.from_numpy(np.empty(shape, np.float32))
+
+
+_spare: list[np.ndarray] = []  # at most one, the largest
+
+
+def lent(*shape: int) -> np.ndarray:
+    """Memory that comes back when the array is dropped, for what a backward pass reads once at each step.
+
+    Taking new pages for it costs more than filling them.
+    """
+    size = math.prod(shape)
+    try:
+        memory = _spare.pop()
+    except IndexError:
+        memory = np.empty(0, np.float32)
+    if len(memory) < size:
+        memory = np.empty(size, np.float32)
+    array = memory[:size].reshape(shape)
+    weakref.finalize(array, _returned, memory).atexit = False
+    return array
+
+
+def _returned(memory: np.ndarray) -> None:
+    _spare.append(memory)
+    if len(_spare) > 1:
+        _spare[:] = [max(_spare, key=len)]
 
 
 def copied(tensor: torch.Tensor) -> torch.Tensor:

@@ -256,8 +256,10 @@ class _Antialias(torch.autograd.Function):
         image, positions = image.contiguous(), positions.contiguous()
         tensors = (positions, faces.contiguous(), face.contiguous(), depth.contiguous())
         points, corners, ids, depths = (tensor.detach().numpy() for tensor in tensors)
-        room = (num_views, height, 2 * width)  # memory that is not written is never taken
-        found, lengths = np.empty((*room, 4), np.int64), np.empty(room)
+        # torch's memory and not numpy's, which comes in large pages: most of it is never written, nor taken
+        room = (num_views, height, 2 * width)
+        found = torch.empty(*room, 4, dtype=torch.int32).numpy()
+        lengths = torch.empty(room, dtype=torch.float64).numpy()
         counts = np.empty((num_views, height), np.int64)
         surface = (points, corners, _neighbours(corners), MAX_FACES)
         run(_find, TASKS, TASKS, *surface, ids, depths, found, lengths, counts)

@@ -63,7 +63,7 @@ def whole(system, data) -> dict[str, float]:
     return system.measure(data)
 
 
-@pytest.mark.parametrize(("name", "steps"), [("nerf", 90), ("neus", 60), ("dmtet", 60)])
+@pytest.mark.parametrize(("name", "steps"), [("nerf", 90), ("neus", 90), ("dmtet", 60)])
 def test_a_ball_is_learnt(stage, fitted, name, steps):
     start = [] if name == "nerf" else ["system.scene.geometry.sphere_radius=0.4"]
     system, data = stage(name, *SMALL[name], f"system.pace.until={steps}", *start)

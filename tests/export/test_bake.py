@@ -66,6 +66,25 @@ def test_the_texture_has_no_holes(flat):
     assert (model.texture > 0.1).all()  # colours of this ball are .2 and more; an unfilled texel is 0
 
 
+def test_seams_do_not_show(flat):
+    """Up to the last point of a piece the texture is the scene's: what lies beside it was filled from it."""
+    scene = Scene(geometry=Position(), material=Sum(), background=nn.Identity())
+    model = baked(scene, flat, size=512, padding=3, normal_map=False)
+    sides = torch.tensor([[0, 1], [1, 2], [2, 0]])
+    key = flat.faces[:, sides].sort(dim=-1).values.reshape(-1, 2)
+    ours = flat.uv_faces[:, sides].reshape(-1, 2)
+    order = torch.argsort(key[:, 0] * len(flat.vertices) + key[:, 1], stable=True)
+    one, other = order[0::2], order[1::2]  # both faces of each edge: the ball is closed
+    assert torch.equal(key[one], key[other])
+    seam = ours[one].sort(dim=-1).values.ne(ours[other].sort(dim=-1).values).any(-1)
+    assert seam.sum() > 100
+    ends = flat.vertices[key[one][seam]].mean(1) / 2 + 0.5
+    for faces in (one, other):
+        found = sample(model.texture, flat.uv[ours[faces][seam]].mean(1))
+        error = (found - ends).abs().amax(-1)
+        assert error.mean() < 0.003 and error.quantile(0.99) < 0.01
+
+
 class Bumps(Implicit):
     """A ball with bumps that are finer than the faces of its mesh."""
 

@@ -2,13 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import trimesh
 
 from threestudio_like.geometry.gaussians import DC, Gaussians
 from threestudio_like.geometry.ply import packed, unpacked
+from threestudio_like.material.direct import Direct
 from threestudio_like.ops.mesh import signed_volume
+from threestudio_like.ops.splat import rotation_matrices
 
 
 def gaussians(**changes):
@@ -116,6 +119,45 @@ def test_a_file_has_what_viewers_read_and_comes_back():
     other.from_ply(content)
     for name, parameter in geometry.named_parameters():
         assert torch.equal(other.state_dict()[name], parameter), name
+
+
+def test_a_file_means_to_viewers_what_it_means_to_us():
+    """Read by numpy, and understood as readers of such files do: 1/2 + harmonics, exp, logistic, w x y z."""
+    geometry = varied(degree=1)
+    header, body = geometry.to_ply().split(b"end_header\n")
+    names = [line.split()[-1].decode() for line in header.splitlines() if line.startswith(b"property")]
+    table = np.frombuffer(body, [(name, "<f4") for name in names])
+
+    def columns(prefix):
+        return np.stack([table[name] for name in names if name.startswith(prefix)], axis=-1)
+
+    cloud, sides = geometry.ellipsoids(), torch.nn.functional.normalize(torch.randn(1, 50, 3), dim=-1)
+    x, y, z = sides[0].numpy()[..., None].transpose(1, 0, 2)
+    first = columns("f_rest_").reshape(50, 3, 3)  # by channel, then by coefficient
+    slopes = -y * first[..., 0] + z * first[..., 1] - x * first[..., 2]
+    rgb = 0.5 + 0.28209479177387814 * columns("f_dc_") + 0.4886025119029199 * slopes
+    ours = Direct()(geometry.seen(sides, 1)[0], None, sides[0])
+    found = (ours, cloud.scales, cloud.opacities, rotation_matrices(cloud.quaternions))
+    turned = np.stack([trimesh.transformations.quaternion_matrix(q)[:3, :3] for q in columns("rot_")])
+    expected = rgb.clip(0, 1), np.exp(columns("scale_")), 1 / (1 + np.exp(-table["opacity"])), turned
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one.detach().numpy(), other, atol=1e-5)
+
+
+def test_the_surface_of_one_is_an_ellipsoid():
+    """o exp(-d^2 / 2) = level, d in deviations."""
+    geometry = gaussians(count=2, level=0.3, opacity=0.9)
+    scales, turn = torch.tensor([0.08, 0.12, 0.2]), torch.tensor([0.8, 0.2, -0.4, 0.3])
+    geometry.fill(torch.tensor([[0.1, -0.05, 0.02]]), torch.zeros(1, 3), torch.tensor([0.1]))
+    with torch.no_grad():
+        geometry.log_scales.copy_(scales.log()[None])
+        geometry.quaternions.copy_(turn[None])
+    mesh = geometry.surface(48)
+    away = (mesh.vertices - geometry.means.detach()) @ rotation_matrices(turn) / scales
+    reach = math.sqrt(2 * math.log(0.9 / 0.3))
+    torch.testing.assert_close(away.norm(dim=-1), torch.full((len(away),), reach), atol=0.02, rtol=0)
+    ellipsoid = 4 / 3 * math.pi * scales.prod().item() * reach**3
+    assert signed_volume(mesh.vertices, mesh.faces).item() == pytest.approx(ellipsoid, rel=0.01)
 
 
 def test_a_file_of_a_lower_degree_is_filled_up():

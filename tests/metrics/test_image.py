@@ -18,7 +18,10 @@ def test_psnr_of_a_known_error_is_exact_and_by_picture():
 def test_psnr_averages_over_channels_before_the_logarithm():
     prediction = torch.zeros(1, 4, 4, 3)
     prediction[..., 0] = 0.3
-    assert float(psnr(prediction, torch.zeros(1, 4, 4, 3))) == pytest.approx(-10 * math.log10(0.03), abs=1e-4)
+    found = float(psnr(prediction, torch.zeros(1, 4, 4, 3)))
+    assert found == pytest.approx(-10 * math.log10(0.03), abs=1e-4)
+    summed = -10 * math.log10(0.3**2 / 3 / 3)  # One-2-3-45 divides by the channels twice
+    assert summed - found == pytest.approx(4.771, abs=1e-3)
 
 
 def test_psnr_of_equal_pictures_is_infinite():

@@ -75,6 +75,14 @@ def test_the_outermost_rays_span_the_field_of_view():
     assert span == pytest.approx(1.0, abs=2e-3)
 
 
+def test_a_lens_of_35_on_a_sensor_of_32_has_the_published_focal_lengths():
+    """Of the pictures that Zero-1-to-3 and SyncDreamer learn from."""
+    fov = 2 * math.atan(32 / 2 / 35)
+    assert math.degrees(fov) == pytest.approx(49.1343, abs=1e-4)
+    for width, length in ((256, 280), (64, 70), (32, 35)):
+        assert focal(camera(0, 0, fov=fov, height=width, width=width)).item() == pytest.approx(length)
+
+
 @pytest.mark.parametrize("pixel", [(0, 0), (2, 5), (5, 7)])
 def test_projecting_a_point_of_a_ray_gives_its_pixel_back(pixel):
     row, column = pixel

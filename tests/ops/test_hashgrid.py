@@ -27,8 +27,8 @@ def test_resolutions_are_the_papers():
     assert growing_resolutions(6, 16, 512) == (16, 32, 64, 128, 256, 512)
 
 
-def test_dense_level_interpolates_its_grid():
-    resolution, size = 5, 256
+@pytest.mark.parametrize(("resolution", "size"), [(5, 256), (3, 64)])  # with rows to spare, and with none
+def test_dense_level_interpolates_its_grid(resolution, size):
     side = resolution + 1
     values = torch.randn(side, side, side, dtype=torch.float64)  # z y x
     table = torch.zeros(1, size, 1, dtype=torch.float64)

@@ -144,6 +144,21 @@ def test_sphere_converges_with_the_square_of_the_spacing():
         torch.testing.assert_close(coarse / fine, torch.full((2,), 4.0), rtol=0.25, atol=0)
 
 
+@pytest.mark.parametrize(
+    ("resolution", "volume", "area", "error", "num_faces"),
+    [(16, 0.11115, 1.12006, 1.94e-3, 2240), (32, 0.11261, 1.12825, 5.9e-4, 8968)],
+)
+def test_a_sphere_is_as_good_as_on_the_published_grids(resolution, volume, area, error, num_faces):
+    """Radius .3 in a box of side 1, on the grids that come with DMTet, here with nearly as many vertices."""
+    grid = lattice(resolution)
+    vertices, faces = marching_tets(grid.vertices, sphere(grid.vertices, 0.6), grid)
+    vertices = vertices / 2
+    assert signed_volume(vertices, faces) == pytest.approx(volume, rel=1e-3)
+    assert surface_area(vertices, faces) == pytest.approx(area, rel=1e-3)
+    assert sphere(vertices, 0.3).abs().max().item() == pytest.approx(error, rel=0.1)
+    assert len(faces) == pytest.approx(num_faces, rel=0.15)
+
+
 def test_plane_is_exact():
     grid = lattice(6)
     normal = torch.nn.functional.normalize(torch.tensor([1.0, 2.0, -0.5]), dim=0)

@@ -133,19 +133,28 @@ def test_frozen_geometry_trains_colours_only(camera):
     assert scene.geometry.encoding.table.grad.abs().sum() > 0
 
 
-def test_silhouettes_pull_the_surface_to_another_sphere(camera):
+def test_silhouettes_pull_the_surface_to_another_sphere():
+    index = torch.arange(8)  # from all around
+    camera = orbit(
+        azimuth=index * math.pi * (3 - math.sqrt(5)),
+        elevation=torch.asin(1 - (2 * index + 1) / 8),
+        distance=torch.full((8,), 1.6),
+        fov_y=torch.full((8,), math.radians(49.134)),
+        height=SIZE,
+        width=SIZE,
+    )
     scene = sphere_of_tets(resolution=16, sphere_radius=0.3)
     target = exact(camera, centre=(0.0, 0.05, 0.08), radius=0.36)[0]
     optimizer = torch.optim.Adam([scene.geometry.distance, scene.geometry.deformation], lr=0.01)
     overlaps = []
-    for _ in range(60):
+    for _ in range(35):
         render = MeshRenderer()(scene, camera, 0)
         overlaps.append(overlap(render.alpha > 0.5, target))
         loss = mask_mse(render.alpha, target.float())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert overlaps[0] < 0.65 and overlaps[-1] > 0.9
+    assert overlaps[0] < 0.65 and overlaps[-1] > 0.98
 
 
 def test_each_renderer_says_what_it_takes(camera):

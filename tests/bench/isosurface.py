@@ -94,6 +94,8 @@ def contests() -> Iterator[Contest]:
     """64 has as many vertices as the published grid that is named 128."""
     for name in ("sphere", "shape"):
         yield contest(64, name)
+    for resolution in (32, 128):
+        yield contest(resolution, "sphere")
     yield extraction(128)
 
 

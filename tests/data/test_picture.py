@@ -234,3 +234,14 @@ def test_remarks():
     assert remarks(alpha) == []
     alpha[10:40, 30:50] = 1
     assert len(remarks(alpha)) == 2
+
+
+def test_an_object_of_a_few_pixels_is_refused_with_their_count():
+    small = torch.zeros(8, 8, 4)
+    small[:3, :5] = 1.0
+    with pytest.raises(
+        ValueError, match="^image: the object in 'a.png' has 15 pixels; expected at least 16$"
+    ):
+        cutout(small, lambda rgb: rgb[..., :1], name="a.png", threshold=0.05)
+    small[3, 0] = 1.0
+    assert cutout(small, lambda rgb: rgb[..., :1], name="a.png", threshold=0.05) is small

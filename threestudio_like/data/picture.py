@@ -19,6 +19,7 @@ from torch import Tensor
 
 from threestudio_like.ops.texture import fill
 
+FEWEST = 16  # pixels of an object
 Matte = Callable[[Tensor], Tensor]  # rgb [H W 3] to alpha [H W 1]
 
 
@@ -75,12 +76,20 @@ def cutout(
     if alpha.max() <= threshold:
         raise ValueError(f"image: {name!r} is transparent everywhere; expected an object")
     if alpha.min() < 0.98:
+        _check_area(alpha, name=name, threshold=threshold)
         return picture
     alpha = matting(rgb)
     if alpha.max() <= threshold:
         raise ValueError(f"image: no object found in {name!r}; expected one object, or a picture with alpha")
+    _check_area(alpha, name=name, threshold=threshold)
     inside = alpha[..., 0] > 0.95
     return torch.cat([torch.where(inside[..., None], rgb, fill(rgb, inside, 8)), alpha], dim=-1)
+
+
+def _check_area(alpha: Float[Tensor, "H W 1"], *, name: str, threshold: float) -> None:
+    count = int((alpha > threshold).sum())
+    if count < FEWEST:
+        raise ValueError(f"image: the object in {name!r} has {count} pixels; expected at least {FEWEST}")
 
 
 def recentred(

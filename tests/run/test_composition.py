@@ -66,4 +66,4 @@ def test_damaged_configuration(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text("{}")
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(UserError, match="resume: .*config.yaml"):
-        saved(tmp_path, [])
+        saved(tmp_path, [], OmegaConf.create())

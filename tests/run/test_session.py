@@ -25,6 +25,8 @@ CONFIGS = Path(__file__).parents[2] / "configs"
             "stages.second.system.scene.geometry.size: expected at least 1",
         ),
         ("stages.first.system.rate=3", "stages.first: rate: 3 is too large"),
+        ("~scor", "scor: no such key; did you mean 'score'?"),
+        ("~stages.first.system.rat", "stages.first.system.rat: no such key; did you mean 'rate'?"),
         ("ops.backend=nuba", "ops.backend: no backend 'nuba'"),
         ("+promt=x", "promt: nothing reads this key; did you mean 'prompt'?"),
         ("trainer@stages.first.trainer=cpuu", "trainer: no option 'cpuu'; did you mean 'cpu'?"),

@@ -105,6 +105,12 @@ def test_resume_keeps_its_settings(refused, unbroken: Path) -> None:
     assert said.startswith("seed: a resumed run keeps its settings")
 
 
+def test_resume_takes_its_own_values_and_another_export(run, unbroken: Path) -> None:
+    run(f"resume={unbroken}", "seed=0", "+export.suffix=obj")
+    assert (unbroken / "export/model.obj").exists()
+    assert "export.suffix" not in (unbroken / "log.txt").read_text()  # asked for, so no surprise
+
+
 def test_resume_tells_what_changed(run, unbroken: Path) -> None:
     config = unbroken / "config.yaml"
     config.write_text(config.read_text().replace("rate: 0.05", "rate: 0.04", 1))

@@ -15,11 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from threestudio_like.run.errors import UserError, hint, joined, one_line
-from threestudio_like.run.inputs import at, check_words, given, with_input
+from threestudio_like.run.inputs import SOURCES, at, check_words, given, source, with_input
 from threestudio_like.run.plan import check_plan
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 KEPT_OPEN = ("resume", "plan", "ops.backend")  # what may change when a run goes on
+EXPORT = "export."  # and all keys below it
 
 
 def tree_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def tree_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     if config.resume is None:
         tree = resolved(with_input(config, overrides))
     else:
-        tree = saved(at(config.resume), overrides)
+        tree = saved(at(config.resume), overrides, config)
         if given("plan", overrides):
             tree["plan"] = list(config.plan) if OmegaConf.is_list(config.plan) else config.plan
     check_plan(tree)
@@ -115,7 +116,7 @@ def said(error: Exception, arguments: list[str], configs: Path) -> str:
         typed = where == "config" or any(word.endswith(f"={option}") for word in arguments)
         asks = "" if typed else f"configs/{where}.yaml: "
         return f"{asks}{group}: no option {option!r}{hint(option, options, few=40)}"
-    if unknown := re.search(r"Could not override '([^']+)'", str(error)):
+    if unknown := re.search(r"Could not (?:override|delete from config.) '([^']+)'", str(error)):
         return f"{unknown[1]}: no such key{near_override(unknown[1], arguments, configs)}"
     if isinstance(error, OmegaConfBaseException) and full_key:
         return f"{full_key[1]}: {one_line(lines[0])}"
@@ -141,7 +142,7 @@ def more_configs(arguments: list[str]) -> list[Path]:
 
 def near_override(key: str, arguments: list[str], configs: Path) -> str:
     """Compose again without the override that failed, and look what is near it there."""
-    overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
+    overrides = [a for a in arguments if ("=" in a or a.startswith("~")) and not a.startswith("-")]
     others = [o for o in overrides if o.lstrip("+~").split("=")[0] != key]
     paths = ", ".join(f"file://{folder.resolve()}" for folder in more_configs(arguments))
     GlobalHydra.instance().clear()
@@ -160,15 +161,31 @@ def near_override(key: str, arguments: list[str], configs: Path) -> str:
     return ""
 
 
-def saved(folder: Path, overrides: list[str]) -> dict[str, Any]:
-    """The configuration that a run began with; what the command line gives beside it is refused."""
-    file = run_in(folder) / "config.yaml"
+def saved(folder: Path, overrides: list[str], config: DictConfig) -> dict[str, Any]:
+    """The configuration that a run began with, and `config`'s export where the command line gives some.
+
+    Anything else that it gives beside must be what the run has.
+    """
+    before = plain(run_in(folder) / "config.yaml")
+    tree, values = OmegaConf.create(before), dict(leaves(before, ""))
     for override in overrides:
         name = override.lstrip("+~").split("=")[0]
-        if name not in KEPT_OPEN:
-            free = ", ".join(KEPT_OPEN)
+        value = OmegaConf.select(config, name)
+        if name in SOURCES and value is not None:
+            value = source(name, value)
+        if name.startswith(EXPORT) and not override.startswith("~"):
+            OmegaConf.update(tree, name, value, force_add=True)
+        elif not may_change(name) and (name not in values or values[name] != value):
+            free = ", ".join((*KEPT_OPEN, f"{EXPORT}*"))
             raise UserError(f"{name}: a resumed run keeps its settings ({free} may change); start a new one")
-    return plain(file)
+    changed = OmegaConf.to_container(tree)
+    assert isinstance(changed, dict)
+    return {str(name): value for name, value in changed.items()}
+
+
+def may_change(name: str) -> bool:
+    """Whether a run that goes on may have another value there."""
+    return name in KEPT_OPEN or name.startswith(EXPORT)
 
 
 def plain(file: Path) -> dict[str, Any]:
@@ -202,7 +219,7 @@ def drift(before: Mapping[str, Any], overrides: list[str]) -> str:
     except MISTAKES as error:
         return f"today's YAML no longer takes this run's command ({one_line(error)}); config.yaml is used"
     old, new = dict(leaves(before, "")), dict(leaves(today, ""))
-    keys = [k for k in {**old, **new} if old.get(k) != new.get(k) and k not in KEPT_OPEN]
+    keys = [k for k in {**old, **new} if old.get(k) != new.get(k) and not may_change(k)]
     if not keys:
         return ""
     shown = ", ".join(f"{k} ({old.get(k, 'absent')} then, {new.get(k, 'absent')} now)" for k in keys[:5])

@@ -24,12 +24,18 @@ STEPS = ("export", "score", "report")
 
 
 def run(config: Mapping[str, Any], folder: RunFolder, plan: list[str], *, again: bool) -> None:
-    """Each step that is configured; `again` where a stage has run since. Export and score need a scene."""
+    """Each configured step that is not done with these settings; `again` where a stage has run since.
+
+    Export and score need a scene.
+    """
     made = [name for name in plan if scenes.saved(folder.path / name)]
     for step in STEPS:
-        done = folder.part("after", step).get("state") == "finished"
+        before = folder.part("after", step)
+        same = before.get("settings", config.get(step)) == config.get(step)
+        done = before.get("state") == "finished" and same
         if not config.get(step) or (step != "report" and not made) or (done and not again):
             continue
+        again = True  # what follows reads what this step writes
         log.info("%s", step)
         folder.record_part("after", step, state="running")
         with failing(folder, "after", step), mistakes(step):
@@ -37,7 +43,8 @@ def run(config: Mapping[str, Any], folder: RunFolder, plan: list[str], *, again:
             place = folder.path / step if step == "export" else folder.path
             last = (made or plan)[-1]
             result = part(**asked_for(part, config["stages"][last], folder.path / last, place))
-        folder.record_part("after", step, state="finished", result=dict(result or {}))
+        done_with = {"settings": config[step], "result": dict(result or {})}
+        folder.record_part("after", step, state="finished", **done_with)
         summarize(folder)
         announce(folder.part("after", step)["result"])
     folder.record(state="finished")

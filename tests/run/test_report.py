@@ -69,14 +69,14 @@ def page(folder) -> tuple[str, Tags]:
 
 def test_it_needs_no_other_file(folder):
     _, tags = page(folder)
-    assert "script" not in tags.names and "link" not in tags.names
+    assert "link" not in tags.names and tags.names.count("script") == 2  # the model, and what turns it
     assert all(ref.startswith("data:") or ref == "export/model.glb" for ref in tags.references)
     assert {"video", "svg", "img", "table"} <= set(tags.names)
 
 
 def test_words_are_escaped_and_shown(folder):
     text, _ = page(folder)
-    assert "<script" not in text
+    assert "<script>alert" not in text
     assert "&lt;script&gt;alert(&#x27;a &amp; b&#x27;)" in text
 
 
@@ -92,6 +92,21 @@ def test_some_pictures_of_many_the_first_and_the_last_among_them(folder):
     assert len(shown) == MAX_PICTURES and shown[0] == "views-000000" and shown[-1] == "views-000019"
 
 
+def test_the_picture_is_shown_as_given_and_as_seen(folder, tmp_path):
+    pixels = np.zeros((4, 4, 3), dtype=np.uint8)
+    imageio.imwrite(tmp_path / "cup.jpg", pixels)
+    assert "as given" not in page(folder)[0] and "as the system saw it" not in page(folder)[0]
+    (folder / "config.yaml").write_text(json.dumps({"image": str(tmp_path / "cup.jpg")}))
+    imageio.imwrite(folder / "input.png", pixels)
+    assert "as given" in page(folder)[0] and "as the system saw it" in page(folder)[0]
+
+
+def test_tags_and_a_note_are_shown(folder):
+    (folder / "config.yaml").write_text(json.dumps({"tags": ["first", "blue"], "note": "a < b"}))
+    text, _ = page(folder)
+    assert "<td>first blue</td>" in text and "<td>a &lt; b</td>" in text
+
+
 def test_an_empty_folder_still_has_a_page(tmp_path):
     text, _ = page(tmp_path)
-    assert tmp_path.name in text
+    assert tmp_path.name in text and "<script" not in text

@@ -17,8 +17,17 @@ from omegaconf import OmegaConf
 
 from threestudio_like.files import write
 from threestudio_like.run.curves import charts
+from threestudio_like.run.orbit import orbit, program
+from threestudio_like.run.seen import NAME as SEEN
 
-KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".mp4": "video/mp4"}
+KINDS = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".mp4": "video/mp4",
+}
+MAX_INPUT = 8 * 2**20  # bytes of the user's own picture; a larger one is only named
 MAX_PICTURES = 6  # of one name and stage: the first, the last, and some between
 MEANING = {
     "psnr": "dB, over pictures that were never fitted, as the last stage renders them",
@@ -42,6 +51,11 @@ MEANING = {
     "true_neighbour_psnr": "dB, from one true view to the next",
     "seconds": "all stages",
 }
+# the browser itself holds the page to what is in it
+OFFLINE = (
+    "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; img-src data:; "
+    "media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">"
+)
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem;
        color: #222; background: #fff }
@@ -52,6 +66,8 @@ figure { display: inline-block; margin: 0 1rem 1rem 0; vertical-align: top }
 figcaption, small { color: #666; font-size: .8rem } svg { color: #36c; background: #f6f6f6 }
 td, th { text-align: left; padding: .1rem 1.5rem .1rem 0; vertical-align: top }
 td.n { font-variant-numeric: tabular-nums }
+canvas { width: 30rem; height: 30rem; max-width: 100%; border: 1px solid #ddd;
+         touch-action: none; cursor: grab }
 pre { background: #f6f6f6; padding: 1rem; overflow: auto; font-size: .75rem }
 """
 
@@ -64,28 +80,46 @@ def write_report(folder: Path) -> dict[str, str]:
     parts = [
         f"<h1>{escape(title)}</h1>",
         facts(record, folder),
+        inputs(folder),
         result(folder / "export"),
         table(metrics),
         *(stage(folder / name, metrics.get("stages", {}).get(name, {})) for name in names),
         source(folder / "config.yaml"),
     ]
-    head = f"<meta charset='utf-8'><title>{escape(title)}</title><style>{STYLE}</style>"
-    page = f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+    body = "".join(parts)
+    body += program() if "<canvas" in body else ""
+    head = f"<meta charset='utf-8'>{OFFLINE}<title>{escape(title)}</title><style>{STYLE}</style>"
+    page = f"<!doctype html><html lang='en'><head>{head}</head><body>{body}</body></html>\n"
     write(folder / "report.html", page)
     return {"report": str(folder / "report.html")}
 
 
 def facts(record: Mapping[str, Any], folder: Path) -> str:
     """What was asked for."""
-    keys = ("experiment", "prompt", "image", "object", "overrides", "seed", "started", "error", "revision")
+    keys = (
+        *("experiment", "prompt", "image", "object", "dataset", "init", "tags", "note"),
+        *("overrides", "seed", "started", "error", "revision"),
+    )
     known = {**_inputs(folder), **record}
     rows = [(key, known[key]) for key in keys if known.get(key) not in (None, "", [])]
     return _rows((key, _plain(value)) for key, value in rows)
 
 
-def result(export: Path) -> str:
-    """The pictures of the exported model, and where it is."""
+def inputs(folder: Path) -> str:
+    """The picture as it was given, if it is still there, and as the system saw it."""
+    given = Path(_inputs(folder).get("image") or "")
+    small = given.is_file() and given.stat().st_size <= MAX_INPUT and given.suffix.lower() in KINDS
     shown = [
+        _figure(given, "as given") if small else "",
+        _figure(folder / SEEN, "as the system saw it: colours, alpha, and what else it was told"),
+    ]
+    return f"<h2>input</h2>{''.join(shown)}" if any(shown) else ""
+
+
+def result(export: Path) -> str:
+    """The exported model to turn, its pictures, and where it is."""
+    shown = [
+        orbit(export / "model.glb"),
         _figure(export / "preview.png", "the picture and the model's colours; its alpha and the shape"),
         _figure(export / "front.png", "the picture, the model from its camera, the difference"),
         _figure(export / "turntable.mp4", "once around"),
@@ -148,13 +182,13 @@ def _inputs(folder: Path) -> dict[str, Any]:
     config = folder / "config.yaml"
     tree = OmegaConf.to_container(OmegaConf.load(config)) if config.exists() else {}
     assert isinstance(tree, dict)
-    return {key: tree.get(key) for key in ("prompt", "image", "object")}
+    return {key: tree.get(key) for key in ("prompt", "image", "object", "dataset", "init", "tags", "note")}
 
 
 def _figure(path: Path, caption: str) -> str:
     if not path.exists():
         return ""
-    data = f"data:{KINDS[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+    data = f"data:{KINDS[path.suffix.lower()]};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
     if path.suffix == ".mp4":
         shown = f"<video src='{data}' controls autoplay loop muted></video>"
     else:

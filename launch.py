@@ -26,7 +26,7 @@ def task(config: DictConfig) -> None:
         from threestudio_like.run.session import start  # mistakes so far need not wait for torch
 
         experiment = runtime.runtime.choices.get("experiment") or "none"
-        start(tree, resume=config.resume, experiment=experiment, overrides=overrides)
+        start(tree, resume=config.resume, experiment=experiment, overrides=overrides, dry=config.dry)
     except MISTAKES as error:
         if not runtime.launcher["_target_"].endswith("BasicLauncher"):
             raise  # the others work in other processes, and bring back what is raised there

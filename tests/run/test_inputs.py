@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from threestudio_like.run.errors import UserError
-from threestudio_like.run.inputs import found, given, source, with_input
+from threestudio_like.run.inputs import SCENE, found, given, scene_at, source, with_input
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,18 @@ def test_elevation_is_of_a_picture(tmp_path: Path) -> None:
     assert with_input(config, ["elevation=40"]).elevation == 40
     with pytest.raises(UserError, match="elevation: says where image= is seen from, and there is none"):
         with_input(config, ["elevation=40", "object=shapes/torus"])
+
+
+def test_a_stage_is_found_and_near_ones_are_named(tmp_path: Path) -> None:
+    for stage in ("coarse", "texture"):
+        (tmp_path / "cup" / stage).mkdir(parents=True)
+        for name in SCENE:
+            (tmp_path / "cup" / stage / name).touch()
+    assert scene_at(f"{tmp_path}/cup/coarse") == tmp_path / "cup" / "coarse"
+    for wrong in ("cup", "cup/coars"):
+        with pytest.raises(UserError, match=rf"init: no .*/{wrong}'; did you mean '{tmp_path}/cup/coarse'"):
+            scene_at(f"{tmp_path}/{wrong}")
+    (tmp_path / "cup" / "coarse" / SCENE[1]).unlink()
+    (tmp_path / "cup" / "texture" / SCENE[1]).unlink()
+    with pytest.raises(UserError, match="init: no scene in .*; expected a stage's folder"):
+        scene_at(f"{tmp_path}/cup")

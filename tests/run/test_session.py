@@ -56,6 +56,15 @@ CONFIGS = Path(__file__).parents[2] / "configs"
         ("plan=[]", "plan: names no stage; choose one of: first, second"),
         ("plan=first", "plan: expected a list, got 'first'; write plan=[first]"),
         ("plan=", "plan: expected a list, got ''; write plan=[first,second]"),
+        ("init=", "init: expected the folder of a run's stage, got ''"),
+        (
+            "init=nowhere/coarse",
+            "init: no such folder 'nowhere/coarse'; expected a stage's folder",
+        ),
+        (f"init={CONFIGS}", f"init: no scene in '{CONFIGS}'; expected a stage's folder"),
+        ("tags=a", "tags: expected a list, got 'a'; write tags=[a]"),
+        ("tags=[[a]]", "tags: expected words, got ['a']"),
+        ("dry=maybe", "dry: expected true or false, got 'maybe'"),
         ("stages=null", "stages: nothing to run"),
         ("experiment=null", "stages: nothing to run"),
         ("experiment=", "experiment: no option ''; choose one of: "),
@@ -219,3 +228,49 @@ def test_bug_keeps_its_traceback(run, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_backends_are_named_briefly():
     assert session.spoken({"hashgrid": "numba", "blend": "numba"}) == "numba"
     assert session.spoken({"a": "torch", "b": "numba", "c": "torch"}) == "b by numba, a c by torch"
+
+
+SHORT = [f"stages.{name}.trainer.max_steps=2" for name in ("first", "second")]
+
+
+def test_a_run_begins_from_the_scene_of_another(run, refused, capsys) -> None:
+    outputs = run("plan=[first]", *SHORT, "name=one", "stages.first.system.scene.geometry.start=100")
+    init = f"init={outputs}/tiny/one/first"
+    still = ["stages.first.system.rate=0.0", "stages.second.system.rate=0.0"]  # hand-overs alone move it
+    run(init, *SHORT, *still, "name=two", "export.suffix=txt")
+    config = (outputs / "tiny/two/config.yaml").read_text()
+    assert f"init: {outputs}/tiny/one/first" in config
+    made = [float((outputs / f"tiny/{name}/export/model.txt").read_text()) for name in ("one", "two")]
+    assert made[1] == made[0] > 400  # the second stage began from the first, not from `init`
+    before = sorted(outputs.rglob("*"))
+    capsys.readouterr()
+    assert refused(init, *SHORT, "stages.first.system.scene.geometry.size=3") == (
+        "init: no conversion from one size to another"
+    )
+    assert sorted(outputs.rglob("*")) == before
+
+
+def test_what_begins_from_no_scene_says_so(run, refused, monkeypatch) -> None:
+    outputs = run("plan=[first]", *SHORT, "name=one")
+    import tiny
+
+    monkeypatch.delattr(tiny.System, "begin_from")
+    assert "init: stages.first.system begins from no scene" in refused(f"init={outputs}/tiny/one/first")
+
+
+def test_tags_and_a_note_are_kept_and_may_change(run, monkeypatch) -> None:
+    outputs = run("plan=[first]", *SHORT, "tags=[a,7]", "note=a first try, blue!")
+    folder = outputs / "tiny/a-configured-prompt"
+    record = json.loads((folder / "run.json").read_text())
+    assert record["tags"] == ["a", "7"] and record["note"] == "a first try, blue!"
+    run(f"resume={folder}", "note=kept")
+    record = json.loads((folder / "run.json").read_text())
+    assert record["tags"] == ["a", "7"] and record["note"] == "kept"
+
+
+@pytest.mark.parametrize("changed", ["", "diff --git a/launch.py b/launch.py\n"])
+def test_changed_code_is_kept(run, monkeypatch, changed: str) -> None:
+    monkeypatch.setattr(session, "changes", lambda: changed)
+    folder = run("plan=[first]", *SHORT) / "tiny/a-configured-prompt"
+    file = folder / "changes.diff"
+    assert (file.read_text() if file.exists() else "") == changed

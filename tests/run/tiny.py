@@ -32,6 +32,8 @@ class System(LightningModule):
         self.scene, self.seed, self.rate = scene, seed, rate
 
     def begin_from(self, scene: Scene) -> None:
+        if len(scene.geometry.values) != len(self.scene.geometry.values):
+            raise ValueError("no conversion from one size to another")
         with torch.no_grad():
             self.scene.geometry.values.copy_(scene.geometry.values)
 

@@ -16,7 +16,7 @@ from threestudio_like.run.errors import UserError, hint, one_line
 from threestudio_like.run.inputs import PATHS, check_path
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-TEXTS = ("prompt",)  # anything is a text, `null` and `true` too; a path's `null` stays null
+TEXTS = ("prompt", "note")  # anything is a text, `null` and `true` too; a path's `null` stays null
 SWEEP = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
 
 

@@ -19,7 +19,7 @@ from threestudio_like.run.inputs import SOURCES, at, check_words, given, source,
 from threestudio_like.run.plan import check_plan
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
-KEPT_OPEN = ("resume", "plan", "ops.backend")  # what may change when a run goes on
+KEPT_OPEN = ("resume", "plan", "ops.backend", "tags", "note", "dry")  # what may change when a run goes on
 EXPORT = "export."  # and all keys below it
 
 
@@ -30,8 +30,9 @@ def tree_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         tree = resolved(with_input(config, overrides))
     else:
         tree = saved(at(config.resume), overrides, config)
-        if given("plan", overrides):
-            tree["plan"] = list(config.plan) if OmegaConf.is_list(config.plan) else config.plan
+        for key in ("plan", "tags", "note"):
+            if given(key, overrides):
+                tree[key] = list(config[key]) if OmegaConf.is_list(config[key]) else config[key]
     check_plan(tree)
     return tree
 
@@ -188,14 +189,14 @@ def may_change(name: str) -> bool:
     return name in KEPT_OPEN or name.startswith(EXPORT)
 
 
-def plain(file: Path) -> dict[str, Any]:
-    """A YAML file that a run wrote, as plain values."""
+def plain(file: Path, key: str = "resume") -> dict[str, Any]:
+    """A YAML file that a run wrote, as plain values; `key` is what led to it."""
     try:
         tree = OmegaConf.to_container(OmegaConf.load(file))
     except Exception as error:  # damaged bytes: PyYAML's own errors, which have no door here, and others
-        raise UserError(f"resume: {file} cannot be read ({one_line(error)})") from error
+        raise UserError(f"{key}: {file} cannot be read ({one_line(error)})") from error
     if not isinstance(tree, dict):
-        raise UserError(f"resume: {file} is not the configuration of a run")
+        raise UserError(f"{key}: {file} is not the configuration of a run")
     return {str(name): value for name, value in tree.items()}
 
 

@@ -2,12 +2,14 @@
 
 run.json      what ran, with what, how far it came
 config.yaml   everything resolved: the record that a resume goes by
+changes.diff  how the code differed from its git commit, where it did
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import os
 import platform
 import re
 import subprocess
@@ -33,6 +35,8 @@ PACKAGES = (
     "numba",
     "trimesh",
 )
+ROOT = Path(__file__).resolve().parents[2]
+CODE = ("launch.py", "threestudio_like", "systems", "configs")
 LONGEST = 64  # characters of a name
 
 
@@ -142,16 +146,23 @@ def circumstances() -> Mapping[str, Any]:
 
 def revision() -> str | None:
     """The git commit of this code, `+` if it was changed since; None where it is not a checkout."""
-    root = Path(__file__).resolve().parents[2]
+    commit = git("rev-parse", "HEAD").strip()
+    return commit + ("+" if changes() else "") if commit else None
+
+
+def changes() -> str:
+    """How this code differs from its git commit, as a patch, files that are new in it too."""
+    new = git("ls-files", "--others", "--exclude-standard", "--", *CODE).splitlines()
+    added = [git("diff", "--no-color", "--no-ext-diff", "--no-index", os.devnull, name) for name in new]
+    return git("diff", "--no-color", "--no-ext-diff", "HEAD") + "".join(added)
+
+
+def git(*words: str, root: Path = ROOT) -> str:
+    """What git says of this checkout; nothing where there is none, or no git."""
     if not (root / ".git").exists():
-        return None
+        return ""
     try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True
-        )
-        status = subprocess.run(
-            ["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit.stdout.strip() + ("+" if status.stdout else "")
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.decode(errors="replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ SOURCES = {
     "dataset": "a folder of posed pictures",
 }
 INPUTS = (*SOURCES, "prompt")  # one thing: a new picture leaves the configured words behind
-PATHS = {**SOURCES, "resume": "the folder of a run", "outputs": "a folder", "name": "a name"}
+PATHS = {
+    **SOURCES,
+    "init": "the folder of a run's stage",
+    "resume": "the folder of a run",
+    "outputs": "a folder",
+    "name": "a name",
+}
+SCENE = ("scene.yaml", "scene.safetensors")  # what a stage leaves for the next one
 
 
 def given(key: str, overrides: list[str]) -> bool:
@@ -28,11 +36,24 @@ def check_words(config: DictConfig) -> None:
     """The root's texts are texts, and the elevation is an angle."""
     for key in PATHS:
         check_path(key, config[key])
-    if not isinstance(config.prompt, str):
-        raise UserError(f"prompt: expected a text, got {config.prompt!r}")
+    for key in ("prompt", "note"):
+        if not isinstance(config[key], str):
+            raise UserError(f"{key}: expected a text, got {config[key]!r}")
+    check_tags(config.tags)
+    if not isinstance(config.dry, bool):
+        raise UserError(f"dry: expected true or false, got {config.dry!r}")
     degrees = config.elevation
     if type(degrees) not in (int, float) or not -90 <= degrees <= 90:
         raise UserError(f"elevation: expected degrees from -90 to 90, got {degrees!r}")
+
+
+def check_tags(tags: Any) -> None:
+    """A list of words."""
+    if isinstance(tags, str) or not isinstance(tags, Sequence):
+        raise UserError(f"tags: expected a list, got {tags!r}; write tags=[{tags}]")
+    for tag in tags:
+        if not isinstance(tag, (str, int, float)) or not str(tag).strip():
+            raise UserError(f"tags: expected words, got {tag!r}")
 
 
 def check_path(key: str, value: Any) -> None:
@@ -52,6 +73,8 @@ def with_input(config: DictConfig, overrides: list[str]) -> DictConfig:
     for key in SOURCES:
         if config[key] is not None:
             config[key] = source(key, config[key])
+    if config.get("init") is not None:
+        config.init = str(scene_at(config.init))
     if config.image is None and given("elevation", overrides):
         raise UserError("elevation: says where image= is seen from, and there is none")
     return config
@@ -67,6 +90,21 @@ def source(key: str, name: str) -> str:
                 named.check(name)
             return name
     return str(found(key, name))
+
+
+def scene_at(name: str) -> Path:
+    """The folder of a stage that has left a scene; absolute, so that a resume finds it from anywhere."""
+    path = at(name)
+    try:
+        if all((path / file).is_file() for file in SCENE):
+            return path.resolve()
+        there = path.is_dir()
+        near = [str(file.parent) for place in (path, path.parent) for file in place.glob(f"*/{SCENE[1]}")]
+    except OSError as error:
+        raise UserError(f"init: cannot read {name!r} ({error.strerror})") from error
+    what = f"no scene in {name!r}" if there else f"no such folder {name!r}"
+    expected = "" if near else f"; expected a stage's folder, with {' and '.join(SCENE)}"
+    raise UserError(f"init: {what}{hint(name, near) or expected}")
 
 
 def at(path: str) -> Path:

@@ -13,9 +13,10 @@ from safetensors import SafetensorError
 from threestudio_like.files import write
 from threestudio_like.run.composition import build, plain
 from threestudio_like.run.errors import UserError
+from threestudio_like.run.inputs import SCENE
 from threestudio_like.scene import Scene
 
-WEIGHTS, PARTS = "scene.safetensors", "scene.yaml"
+PARTS, WEIGHTS = SCENE
 
 
 def save(scene: Scene, parts: Mapping[str, Any], folder: Path) -> None:
@@ -25,13 +26,13 @@ def save(scene: Scene, parts: Mapping[str, Any], folder: Path) -> None:
     write(folder / WEIGHTS, safetensors.torch.save(tensors))
 
 
-def load(folder: Path) -> Scene:
+def load(folder: Path, key: str = "resume") -> Scene:
     """The same scene, built from its parts and filled with its numbers; every name must match."""
-    scene = build(plain(folder / PARTS), f"{folder}/{PARTS}")
+    scene = build(plain(folder / PARTS, key), f"{folder}/{PARTS}")
     try:
         numbers = safetensors.torch.load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise UserError(f"resume: {folder / WEIGHTS} cannot be read ({error})") from error
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{key}: {folder / WEIGHTS} cannot be read ({error})") from error
     scene.load_state_dict(numbers, strict=True)
     return scene
 

@@ -18,8 +18,9 @@ from threestudio_like.files import write
 from threestudio_like.ops.dispatch import table
 from threestudio_like.run import scenes, stages
 from threestudio_like.run.composition import build, drift
+from threestudio_like.run.dry import rehearse
 from threestudio_like.run.errors import UserError
-from threestudio_like.run.folder import RunFolder, circumstances, claimed, now, title
+from threestudio_like.run.folder import RunFolder, changes, circumstances, claimed, now, title
 from threestudio_like.run.inputs import SOURCES, at
 from threestudio_like.run.journal import journal
 from threestudio_like.run.plan import planned
@@ -30,11 +31,16 @@ WORK = ("*/checkpoints/*.ckpt", "*/images/*", f"*/{scenes.WEIGHTS}")  # what nob
 HOME = "THREESTUDIO_LIKE_RUN"  # tells the processes that Lightning starts which folder the first one took
 
 
-def start(tree: Mapping[str, Any], *, resume: str | None, experiment: str, overrides: list[str]) -> None:
+def start(
+    tree: Mapping[str, Any], *, resume: str | None, experiment: str, overrides: list[str], dry: bool
+) -> None:
     """Go on with `resume`, or begin a new run, for which there is no folder until its input is read."""
     choose_ops(tree)
     first = None if resume else stages.first_input(tree)
     stages.check_parts(tree)
+    if dry:
+        rehearse(tree, experiment=experiment, first=first)
+        return
     path = at(resume) if resume else None
     ran = RunFolder(path, writes=first_process()) if path else begin(tree, experiment, overrides)
     try:
@@ -77,7 +83,10 @@ def first_process() -> bool:
 
 def execute(tree: Mapping[str, Any], folder: RunFolder, first: Any) -> None:
     """Everything between the folder and its last file."""
-    folder.record(state="running", error="", **circumstances())
+    words = {"tags": list(map(str, tree.get("tags", []))), "note": tree.get("note", "")}
+    folder.record(state="running", error="", **words, **circumstances())
+    if folder.writes and (difference := changes()):
+        write(folder.path / "changes.diff", difference)
     log.info("%s", folder.path)
     chosen = table("cuda" if torch.cuda.is_available() else "cpu")
     log.info("ops: %s", spoken(chosen))

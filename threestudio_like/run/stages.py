@@ -96,7 +96,7 @@ def run(config: Mapping[str, Any], folder: RunFolder, first: Any) -> None:
             log.info("%s: finished before, skipped", name)
             continue
         changed = True
-        before = predecessor(name, plan, folder)
+        before = predecessor(name, plan, folder) or beginning(name, config)
         folder.record_part("stages", name, state="running")
         with failing(folder, "stages", name), mistakes(f"stages.{name}"):
             data = prepared(stages[name]["data"], f"stages.{name}.data") if first is None else first
@@ -119,17 +119,33 @@ def predecessor(name: str, plan: list[str], folder: RunFolder) -> Path | None:
     return next((path for path in reversed(earlier) if scenes.saved(path)), None)
 
 
+def beginning(name: str, config: Mapping[str, Any]) -> Path | None:
+    """The scene of another run that the plan's first stage begins from, if `init` names one."""
+    init = config.get("init")
+    return Path(init) if init is not None and name == planned(config)[0] else None
+
+
+def handed_over(system: LightningModule, scene: Any, name: str, source: str) -> None:
+    """The system begins from a scene; `source` is the key that a mistake is reported with."""
+    if hasattr(system, "begin_from"):
+        with mistakes(source):
+            system.begin_from(scene)
+    elif source == "init":
+        raise UserError(f"init: stages.{name}.system begins from no scene; leave init out")
+
+
 def run_stage(
     stage: Mapping[str, Any], name: str, folder: RunFolder, *, data: Any, before: Path | None, seed: int
 ) -> dict[str, float]:
     """Build, begin from the scene before, fit (from the last checkpoint if there is one), leave the scene."""
     key, path = f"stages.{name}", folder.path / name
-    previous = scenes.load(before) if before else None
+    source = key if before is None or before.parent == folder.path else "init"
+    previous = scenes.load(before, "resume" if source == key else source) if before else None
     trainer = trainer_of(stage["trainer"], f"{key}.trainer", path)
     seed_everything(seed, workers=True, verbose=False)
     system = build(stage["system"], f"{key}.system")
-    if previous is not None and hasattr(system, "begin_from"):
-        system.begin_from(previous)
+    if previous is not None:
+        handed_over(system, previous, name, source)
     del previous
     fit(trainer, system, data, path)
     if folder.writes and hasattr(system, "scene"):

@@ -1,10 +1,12 @@
 """Lines of runs, and their means."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from threestudio_like.run.folder import RunFolder
 from threestudio_like.run.table import main, means, rows, text
 
 
@@ -61,3 +63,28 @@ def test_the_command_prints_it_and_refuses_what_is_no_folder(outputs: Path, caps
     assert "mean of 2" in capsys.readouterr().out
     assert main([str(outputs / "nothing")]) == 2
     assert capsys.readouterr().err.startswith("error: expected one folder")
+
+
+def test_a_run_at_work_is_told_from_a_killed_one_with_its_step(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny" / "cup"
+    (folder / "coarse").mkdir(parents=True)
+    record = {"state": "running", "plan": [], "overrides": [], "started": "2026-01-01T00:00:00+0000"}
+    record |= {"stages": {"first": {"steps": 9}, "coarse": {"state": "running"}}, "tags": ["a", "b"]}
+    (folder / "run.json").write_text(json.dumps({**record, "note": "one | two"}))
+    (folder / "coarse" / "metrics.jsonl").write_text('{"step": 19}\n{"step": 29}\n{"step": 3')
+    os.utime(folder / "coarse" / "metrics.jsonl", (1767225690,) * 2)
+    held = RunFolder(folder, writes=True)
+    (line,) = rows(tmp_path)
+    assert line.state == "running" and line.scores == {"seconds": 90.0}
+    assert line.place["stage"] == "coarse" and line.place["step"] == "29" and line.place["tags"] == "a b"
+    held.close()
+    (line,) = rows(tmp_path)
+    assert line.state == "killed"
+    assert "| killed | coarse | 29   | 2026-01-01T00:00 | a b  | one / two | 90      |" in text([line])
+
+
+def test_damaged_files_leave_a_line(tmp_path: Path) -> None:
+    (tmp_path / "cup").mkdir()
+    (tmp_path / "cup" / "run.json").write_text('{"state": ')
+    (line,) = rows(tmp_path)
+    assert (line.experiment, line.name, line.state, line.scores, line.place) == ("?", "cup", "?", {}, {})

@@ -115,6 +115,18 @@ def lock(path: Path) -> TextIO:
     return file
 
 
+def at_work(path: Path) -> bool:
+    """Whether a process holds a run's folder now; what does not say so was killed, if it was running."""
+    try:
+        with open(path / ".lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def slug(text: str) -> str:
     """Words joined by hyphens: what is safe as a folder's name in any file system, and in HTML."""
     plain = unicodedata.normalize("NFKC", text).lower()

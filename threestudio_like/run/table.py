@@ -1,6 +1,9 @@
 """Runs side by side: `python -m threestudio_like.run.table outputs/` prints one line for each, and the means.
 
-A line is read from a run's run.json (its state) and metrics.json (its scores); nothing is computed anew.
+A line is read from a run's run.json (its state), metrics.json (its scores) and, while a stage is not
+finished, the stage's metrics.jsonl (its step); nothing is computed anew. The seconds of a run that is not
+finished are those from its start to the last that it logged. A run is called killed if it says that it is
+running and no process is.
 """
 
 from __future__ import annotations
@@ -8,9 +11,12 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from threestudio_like.run.folder import at_work
 
 SCORES = (
     "psnr",
@@ -24,6 +30,9 @@ SCORES = (
     "mask_iou",
     "seconds",
 )
+PLACES = ("stage", "step", "started", "tags", "note")
+CLOCK = "%Y-%m-%dT%H:%M:%S%z"
+TAIL = 1 << 16  # bytes of a log, in which its last line is
 
 
 class Row(NamedTuple):
@@ -33,17 +42,64 @@ class Row(NamedTuple):
     name: str
     state: str
     scores: dict[str, float]
+    place: dict[str, str] = {}  # by column: the stage and its step, when it began, its tags and its note
 
 
 def rows(folder: Path) -> list[Row]:
     """Every run below `folder`, by experiment and name."""
     found = []
     for manifest in folder.rglob("run.json"):
-        record, scores = json.loads(manifest.read_text()), manifest.with_name("metrics.json")
-        numbers = json.loads(scores.read_text()) if scores.exists() else {}
-        kept = {name: numbers[name] for name in SCORES if name in numbers}
-        found.append(Row(record.get("experiment", "?"), manifest.parent.name, record.get("state", "?"), kept))
+        record, scores = read(manifest), read(manifest.with_name("metrics.json"))
+        kept = {name: scores[name] for name in SCORES if name in scores}
+        state = record.get("state", "?")
+        if state == "running" and not at_work(manifest.parent):
+            state = "killed"
+        name, place = where(record, manifest.parent)
+        if state != "finished" and (spent := age(record, manifest.parent / name)):
+            kept["seconds"] = spent
+        found.append(Row(record.get("experiment", "?"), manifest.parent.name, state, kept, place))
     return sorted(found, key=lambda run: run[:3])
+
+
+def read(file: Path) -> dict[str, Any]:
+    """A file of a run, which may not be there yet."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def where(record: Mapping[str, Any], folder: Path) -> tuple[str, dict[str, str]]:
+    """The stage that a run is in or ended with, and what the line says of it, by column."""
+    stages = record.get("stages", {})
+    name = next(reversed(stages), "")
+    steps = stages[name].get("steps") if name else None
+    step = last_step(folder / name / "metrics.jsonl") if name and steps is None else steps
+    said = {"stage": name, "step": step, "started": str(record.get("started", ""))[:16]}
+    said |= {"tags": " ".join(record.get("tags", [])), "note": record.get("note", "")}
+    return name, {column: str(value) for column, value in said.items() if value not in (None, "")}
+
+
+def last_step(file: Path) -> int | None:
+    """The step that was logged last; a line that is being written is not looked at."""
+    if not file.exists():
+        return None
+    with file.open("rb") as lines:
+        lines.seek(max(0, file.stat().st_size - TAIL))
+        whole = lines.read().rpartition(b"\n")[0].splitlines()
+    try:
+        return json.loads(whole[-1])["step"] if whole else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def age(record: Mapping[str, Any], stage: Path) -> float | None:
+    """Seconds from the start of a run that is not finished to the last that it logged."""
+    file = stage / "metrics.jsonl"
+    if "started" not in record or not file.exists():
+        return None
+    return max(0.0, file.stat().st_mtime - datetime.strptime(record["started"], CLOCK).timestamp())
 
 
 def means(runs: Iterable[Row]) -> list[Row]:
@@ -66,13 +122,15 @@ def averaged(scores: list[dict[str, float]]) -> dict[str, float]:
 
 
 def text(runs: Iterable[Row]) -> str:
-    """A Markdown table; a score that no run has gets no column."""
+    """A Markdown table; what no run has gets no column."""
     runs = list(runs)
     names = [name for name in SCORES if any(name in run.scores for run in runs)]
-    lines = [["experiment", "name", "state", *names]]
+    places = [name for name in PLACES if any(name in run.place for run in runs)]
+    lines = [["experiment", "name", "state", *places, *names]]
     for run in runs:
         numbers = [f"{run.scores[name]:.3g}" if name in run.scores else "" for name in names]
-        lines.append([run.experiment, run.name, run.state, *numbers])
+        words = [run.place.get(name, "").replace("|", "/") for name in places]
+        lines.append([run.experiment, run.name, run.state, *words, *numbers])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)

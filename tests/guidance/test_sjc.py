@@ -85,7 +85,7 @@ def test_the_mean_is_the_score_of_the_noisy_data_at_the_picture_itself(t, told, 
 
 @pytest.mark.parametrize("reduced", [True, False])
 def test_both_forms_are_those_of_the_perturbed_picture(reduced, told, cameras) -> None:
-    """-(D - x) / sigma = eps_hat - n, and -(D - z) / sigma = eps_hat, with z = x + sigma n and D the guess at z."""
+    """-(D - x) / sigma = eps_hat - n, -(D - z) / sigma = eps_hat: z = x + sigma n, D the guess at z."""
     guidance, image = sjc(told, scale=1.0, reduced=reduced), torch.rand(3, 4, 4, 4)
     got = gradients(guidance, image, cameras(3), seed=4)
     torch.manual_seed(4)

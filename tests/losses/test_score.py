@@ -49,7 +49,7 @@ def test_integration_by_parts(field):
 
 
 def test_with_noise_the_score_of_the_kernel_may_stand_for_the_score_of_the_density():
-    """Vincent's equivalence: E |s - grad log q(y)|^2 / 2 - E |s - grad log q(y | x)|^2 / 2 is the same for all s.
+    """Vincent's: E |s - grad log q(y)|^2 / 2 and E |s - grad log q(y | x)|^2 / 2 differ alike for all s.
 
     Data are three points, so q is a Parzen estimate; both expectations are integrals on a line.
     """

@@ -53,7 +53,7 @@ def spread(std, variance):
 
 
 def test_one_ancestral_step_is_bayes():
-    """q(x_before | x_t, x_0) ~ q(x_t | x_before) q(x_before | x_0): two Gaussians in one variable, multiplied."""
+    """q(x_before | x_t, x_0) ~ q(x_t | x_before) q(x_before | x_0): two Gaussians multiplied."""
     level, following, x0, x_t = 700, 640, 0.4, -0.9
     now, before = (LINEAR.alpha_bar[t].double() for t in (level, following))
     step = now / before  # x_t = sqrt(step) x_before + sqrt(1 - step) noise

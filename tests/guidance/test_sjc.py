@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from threestudio_like.guidance.base import noised
 from threestudio_like.guidance.cfg import CFG
 from threestudio_like.guidance.sds import SDS
 from threestudio_like.guidance.sjc import SJC
@@ -80,6 +81,23 @@ def test_the_mean_is_the_score_of_the_noisy_data_at_the_picture_itself(t, told, 
     expected = (1.5 - MEAN) / (STD**2 + variance)
     assert float(got.mean()) == pytest.approx(expected, abs=4 * float(got.std()) / math.sqrt(got.numel()))
     assert float(got.std()) / math.sqrt(got.numel()) < 0.02 * expected
+
+
+@pytest.mark.parametrize("reduced", [True, False])
+def test_both_forms_are_those_of_the_perturbed_picture(reduced, told, cameras) -> None:
+    """-(D - x) / sigma = eps_hat - n, -(D - z) / sigma = eps_hat: z = x + sigma n, D the guess at z."""
+    guidance, image = sjc(told, scale=1.0, reduced=reduced), torch.rand(3, 4, 4, 4)
+    got = gradients(guidance, image, cameras(3), seed=4)
+    torch.manual_seed(4)
+    x = told.encode(image)
+    noisy = noised(x, guidance.levels, 0, told.schedule)
+    alpha, sigma_t = told.schedule.coefficients(noisy.t, x)
+    sigma = sigma_t / alpha
+    z = x + sigma * noisy.eps
+    guess = (STD**2 * z + sigma**2 * MEAN) / (STD**2 + sigma**2)  # the posterior's mean
+    torch.testing.assert_close(got, -(guess - (x if reduced else z)) / sigma, rtol=1e-3, atol=1e-4)
+    eps_hat = told.predict(noisy.x_t, noisy.t, told.condition([""] * 3, cameras(3), None))
+    torch.testing.assert_close(got, eps_hat - noisy.eps if reduced else eps_hat, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("reduced, deviation", [(True, 0.16), (False, 0.84)])

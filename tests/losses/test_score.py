@@ -48,6 +48,29 @@ def test_integration_by_parts(field):
     torch.testing.assert_close(left, -(density * trace).sum(), rtol=1e-6, atol=1e-8)
 
 
+def test_with_noise_the_score_of_the_kernel_may_stand_for_the_score_of_the_density():
+    """Vincent's: E |s - grad log q(y)|^2 / 2 and E |s - grad log q(y | x)|^2 / 2 differ alike for all s.
+
+    Data are three points, so q is a Parzen estimate; both expectations are integrals on a line.
+    """
+    data, weights = torch.tensor([-1.0, 0.3, 2.0]).double(), torch.tensor([0.5, 0.2, 0.3]).double()
+    sigma, y = 0.4, torch.linspace(-6, 7, 4001, dtype=torch.float64)
+    kernel = torch.exp(-0.5 * ((y[:, None] - data) / sigma) ** 2) / (sigma * math.sqrt(2 * math.pi))
+    joint = kernel * weights  # p(x) q(y | x)
+    density = joint.sum(-1)
+    toward = (data - y[:, None]) / sigma**2
+    score = (joint * toward).sum(-1) / density
+
+    def gap(s):
+        explicit = torch.trapezoid(density * (s - score).square(), y) / 2
+        by_noise = torch.trapezoid((joint * (s[:, None] - toward).square()).sum(-1), y) / 2
+        return explicit, explicit - by_noise
+
+    (none, constant), (some, same), (perfect, also) = gap(0 * y), gap(torch.sin(3 * y) - y), gap(score)
+    assert perfect == 0 and min(none, some) > 0.1
+    torch.testing.assert_close(torch.stack([same, also]), constant.expand(2), rtol=1e-9, atol=0)
+
+
 @pytest.mark.parametrize("variance_reduced", [True, False])
 def test_sliced_along_the_axes_is_exact(field, variance_reduced):
     """v = sqrt(D) e_i for each axis in turn has E[v v^T] = 1 with no variance left to average away."""

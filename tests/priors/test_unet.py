@@ -22,6 +22,22 @@ def test_every_part_of_the_condition_matters(small_denoiser):
         assert (unet(x, t - 400, Condition(**parts)) - told).abs().max() > 1e-4
 
 
+def test_one_token_is_a_bias_of_every_block(small_denoiser):
+    """Attention to a single key answers every place alike (Zero-1-to-3's token is this)."""
+    unet, x, t = small_denoiser(0, 12), torch.randn(1, 4, 16, 16), torch.tensor([500])
+    crossed = [m for name, m in unet.unet.named_modules() if name.endswith("attn2")]
+    answers = []
+    for each in crossed:
+        each.register_forward_hook(lambda module, given, answer: answers.append(answer))
+    with torch.no_grad():
+        unet(x, t, Condition(tokens=torch.randn(1, 1, 12)))
+        assert len(answers) == len(crossed) > 0
+        assert all(torch.equal(answer, answer[:, :1].expand_as(answer)) for answer in answers)
+        answers.clear()
+        unet(x, t, Condition(tokens=torch.randn(1, 3, 12)))
+    assert all((answer - answer[:, :1]).abs().max() > 1e-4 for answer in answers)
+
+
 def test_examples_do_not_leak(small_denoiser):
     unet, x, t = small_denoiser(0, 12), torch.randn(3, 4, 16, 16), torch.tensor([3, 500, 900])
     tokens = torch.randn(3, 4, 12)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from threestudio_like.schedule.oracle import gaussian_eps
-from threestudio_like.schedule.samplers import ancestral, ddim, from_level, heun, leading
+from threestudio_like.schedule.samplers import ancestral, ddim, from_level, heun, leading, split
 from threestudio_like.schedule.vp import VP, linear, scaled_linear
 
 LINEAR = VP(betas=linear(1000, 1e-4, 0.02))
@@ -50,6 +50,38 @@ def spread(std, variance):
         base = ancestral(eps_of(std, LINEAR), zero, levels, LINEAR, variance=variance, clip=None)
     assert base[0].item() == pytest.approx(MEAN, abs=5e-3)
     return (unit - base).square().sum().sqrt().item()
+
+
+def test_one_ancestral_step_is_bayes():
+    """q(x_before | x_t, x_0) ~ q(x_t | x_before) q(x_before | x_0): two Gaussians multiplied."""
+    level, following, x0, x_t = 700, 640, 0.4, -0.9
+    now, before = (LINEAR.alpha_bar[t].double() for t in (level, following))
+    step = now / before  # x_t = sqrt(step) x_before + sqrt(1 - step) noise
+    precision = step / (1 - step) + 1 / (1 - before)
+    mean = (step.sqrt() * x_t / (1 - step) + before.sqrt() * x0 / (1 - before)) / precision
+
+    def eps(x, t):
+        return LINEAR.eps_from_x0(x, torch.full_like(x, x0), t) if int(t[0]) == level else torch.zeros_like(x)
+
+    for unit in (0.0, 1.0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch, "randn_like", lambda x, unit=unit: torch.full_like(x, unit))
+            patch.setattr("threestudio_like.schedule.samplers.split", recorded := Recorded())
+            start = torch.full((1, 1), x_t, dtype=torch.float64)
+            ancestral(eps, start, [level, following], LINEAR, variance="small", clip=None)
+        expected = mean + unit / precision.sqrt()
+        torch.testing.assert_close(recorded.seen[1][0, 0], expected, rtol=1e-5, atol=1e-6)
+
+
+class Recorded:
+    """`split`, and at which x_t it was asked."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, eps, x_t, t, schedule, clip):
+        self.seen.append(x_t)
+        return split(eps, x_t, t, schedule, clip)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,13 @@
 """Contenders that are known: one that copies the data is at the floor's side, one of noise is far."""
 
 import json
+from pathlib import Path
 
+import hydra
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 from pytorch_lightning import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
@@ -13,6 +17,8 @@ from threestudio_like.guidance.cfg import CFG
 from threestudio_like.priors.unconditional import Unconditional
 from threestudio_like.priors.weights import save
 from threestudio_like.schedule.vp import VP, cosine
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 class Given(LightningDataModule):
@@ -106,6 +112,22 @@ def test_calls_are_counted_and_weights_come_from_the_stage(compared, tmp_path):
     assert system.found["calls/ours"] == 2 and system.found["parameters/ours"] == 20
     own, theirs = other.prior.denoiser.mix.weight, trained.denoiser.mix.weight
     torch.testing.assert_close(own, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_as_configured_both_networks_are_one_and_say_the_same():
+    """What is compared is the method: size, widths, what is predicted, budget and levels are alike."""
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        stages = hydra.compose("config", ["experiment=compare/score"]).stages
+    GlobalHydra.instance().clear()
+    ddpm, smld = stages.ddpm, stages.smld
+    assert ddpm.system.prior.prediction == stages.compare.system.contenders.ddpm.prior.prediction == "eps"
+    for each in ("prior.size", "prior.denoiser", "training", "optimization"):
+        assert OmegaConf.select(ddpm.system, each) == OmegaConf.select(smld.system, each), each
+    assert ddpm.data == smld.data
+    assert ddpm.trainer.max_steps == smld.trainer.max_steps
+    made = smld.system.prior._target_.rpartition(".")[2]
+    assert made == "NCSN"  # whose network says eps: see tests/priors/test_ncsn.py
 
 
 def test_blocks_are_whole():

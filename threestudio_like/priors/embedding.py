@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from threestudio_like.priors.sentence import Sentence
 from threestudio_like.priors.text import Text
 from threestudio_like.priors.unet import autocast
 from threestudio_like.priors.weights import load
@@ -36,7 +37,7 @@ class Embedding(nn.Module):
         widths: list[int],
         groups: int,
         channels: int,
-        text: Text,
+        text: Text | Sentence,
         text_channels: int,
         temperature: float,
         weights: str | None,

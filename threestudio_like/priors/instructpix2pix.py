@@ -13,6 +13,7 @@ from torch import Tensor
 
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.pixels import CHANNELS, Pixels, without
+from threestudio_like.priors.sentence import Sentence
 from threestudio_like.priors.text import Text
 from threestudio_like.priors.unet import BLOCK, Denoiser
 from threestudio_like.priors.weights import load, widen
@@ -36,7 +37,7 @@ class InstructPix2Pix(Pixels):
         size: int,
         denoiser: Denoiser,
         prediction: Prediction,
-        text: Text,
+        text: Text | Sentence,
         dropout: float,
         begin: str | None,
         weights: str | None,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.pixels import Pixels, without
+from threestudio_like.priors.sentence import Sentence
 from threestudio_like.priors.text import Text, view_words
 from threestudio_like.priors.unet import Denoiser
 from threestudio_like.priors.weights import load
@@ -33,7 +34,7 @@ class TextToImage(Pixels):
         size: int,
         denoiser: Denoiser,
         prediction: Prediction,
-        text: Text,
+        text: Text | Sentence,
         dropout: float,
         weights: str | None,
     ) -> None:

@@ -20,7 +20,7 @@ from transformers import (
     T5Tokenizer,
 )
 
-from threestudio_like.priors import ldm, openai_clip
+from threestudio_like.priors import ldm, openai_clip, sizes
 
 TOKEN = 16
 
@@ -124,11 +124,11 @@ def openai_visual(network: nn.Module) -> dict[str, Tensor]:
 
 
 def zero123_state() -> dict[str, Tensor]:
-    """As the authors' own code has it, with averaged weights that are 1 more, and what is left over."""
+    """As the authors' own code has it, averaged weights that are half as large, and what is left over."""
     network = ldm_unet(unet(in_channels=8))
     state = {name: value.clone() for name, value in network.items()}
     for name, value in network.items():
-        state["model_ema." + name.removeprefix("model.").replace(".", "")] = value + 1
+        state["model_ema." + name.removeprefix("model.").replace(".", "")] = 0.5 * value
     state |= ldm_vae(vae()) | openai_visual(clip())
     state |= {f"cc_projection.{name}": value for name, value in projection().state_dict().items()}
     return state | {"betas": torch.rand(1000), "cond_stage_model.model.logit_scale": torch.tensor(4.6)}
@@ -195,41 +195,12 @@ def xl_folder(folder: Path) -> Path:
     return folder
 
 
-def if_config(**changes: Any) -> dict[str, Any]:
-    """DeepFloyd IF's first stage; without changes, IF-I-XL itself (4.3 billion weights)."""
-    down, up = "SimpleCrossAttnDownBlock2D", "SimpleCrossAttnUpBlock2D"
-    widths = changes.pop("block_out_channels", (704, 1408, 2112, 2816))
-    deep = len(widths) - 1
-    return {
-        "sample_size": 64,
-        "in_channels": 3,
-        "out_channels": 6,
-        "block_out_channels": widths,
-        "down_block_types": ("ResnetDownsampleBlock2D", *[down] * deep),
-        "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
-        "up_block_types": (*[up] * deep, "ResnetUpsampleBlock2D"),
-        "layers_per_block": 3,
-        "mid_block_scale_factor": 1.41421356237,
-        "act_fn": "gelu",
-        "cross_attention_dim": widths[-1],
-        "cross_attention_norm": "group_norm",
-        "encoder_hid_dim": 4096,
-        "encoder_hid_dim_type": "text_proj",
-        "attention_head_dim": 64,
-        "addition_embed_type": "text",
-        "addition_embed_type_num_heads": 64,
-        "resnet_time_scale_shift": "scale_shift",
-        "resnet_skip_time_act": True,
-        "resnet_out_scale_factor": 1.41421356237,
-    } | changes
-
-
 def deepfloyd_folder(folder: Path) -> Path:
     """As the hub has IF-I-XL."""
     small = {"attention_head_dim": 16, "encoder_hid_dim": TOKEN, "addition_embed_type_num_heads": 2}
     torch.manual_seed(6)
-    sizes = {"block_out_channels": (32, 32), "layers_per_block": 1, "sample_size": 8}
-    UNet2DConditionModel(**if_config(**sizes, **small)).save_pretrained(folder / "unet")
+    widths = {"block_out_channels": (32, 32), "layers_per_block": 1, "sample_size": 8}
+    UNet2DConditionModel(**sizes.deepfloyd(**widths, **small)).save_pretrained(folder / "unet")
     scheduler(beta_schedule="squaredcos_cap_v2").save_pretrained(folder / "scheduler")
     words = ["<pad>", "</s>", "<unk>", "\u2581", *"abcdefghijklmnopqrstuvwxyz,"]
     T5Tokenizer(vocab=[(word, -float(i)) for i, word in enumerate(words)], extra_ids=0).save_pretrained(

@@ -6,6 +6,7 @@ import torch
 from diffusers import IFPipeline, UNet2DConditionModel
 from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
+from threestudio_like.priors import sizes
 from threestudio_like.priors.deepfloyd import DeepFloyd
 from threestudio_like.schedule.vp import VP, cosine
 
@@ -66,7 +67,7 @@ def test_what_needs_a_device_says_so(prior, views, monkeypatch):
 def test_the_published_sizes():
     t5 = {"vocab_size": 32128, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64}
     with torch.device("meta"):
-        unet = UNet2DConditionModel(**layouts.if_config())
+        unet = UNet2DConditionModel(**sizes.deepfloyd())
         encoder = T5EncoderModel(T5Config(**t5, feed_forward_proj="gated-gelu", tie_word_embeddings=False))
     assert len(unet.state_dict()) == 775 and sum(p.numel() for p in unet.parameters()) == 4_304_695_110
     assert sum(p.numel() for p in encoder.parameters()) == 4_762_310_656

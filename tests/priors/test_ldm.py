@@ -6,21 +6,9 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 
-from threestudio_like.priors import ldm
+from threestudio_like.priors import ldm, sizes
 
-SECOND = {"attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True}
-XL = {
-    "block_out_channels": (320, 640, 1280),
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "transformer_layers_per_block": (1, 2, 10),
-    "cross_attention_dim": 2048,
-    "attention_head_dim": (5, 10, 20),
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-    "use_linear_projection": True,
-}
+UNTOLD = ("attention_head_dim", "transformer_layers_per_block", "sample_size")  # as given, or not in shapes
 
 
 def equal(ours, theirs) -> bool:
@@ -55,22 +43,20 @@ def test_the_autoencoder_is_what_diffusers_makes_of_it():
 
 
 @pytest.mark.parametrize(
-    ("sizes", "keys", "parameters"),
+    ("published", "keys", "parameters"),
     [
-        ({"in_channels": 8, "cross_attention_dim": 768}, 686, 859_532_484),  # zero123: 859.53 M by its log
-        pytest.param(
-            {"cross_attention_dim": 1024, **SECOND}, 686, 865_910_724, marks=pytest.mark.slow
-        ),  # 866 M
-        pytest.param(XL, 1680, 2_567_463_684, marks=pytest.mark.slow),
+        (sizes.ZERO123, 686, 859_532_484),  # zero123: 859.53 M by its log
+        pytest.param(sizes.SECOND, 686, 865_910_724, marks=pytest.mark.slow),  # 866 M
+        pytest.param(sizes.XL, 1680, 2_567_463_684, marks=pytest.mark.slow),
     ],
     ids=["zero123", "sd21", "sdxl"],
 )
-def test_published_sizes_are_read_from_shapes_alone(sizes, keys, parameters):
+def test_published_sizes_are_read_from_shapes_alone(published, keys, parameters):
     with torch.device("meta"):
-        network = UNet2DConditionModel(**sizes)
+        network = UNet2DConditionModel(**published)
         made, taken = ldm.unet(layouts.ldm_unet(network), ema=False)
     assert len(taken) == keys and sum(value.numel() for value in made.parameters()) == parameters
-    told = [name for name in XL if name not in ("attention_head_dim", "transformer_layers_per_block")]
+    told = [name for name in sizes.XL if name not in UNTOLD]
     for name in told:
         assert made.config[name] == network.config[name], name
     shapes = {name: value.shape for name, value in network.state_dict().items()}
@@ -80,11 +66,8 @@ def test_published_sizes_are_read_from_shapes_alone(sizes, keys, parameters):
 
 
 def test_the_published_autoencoder_and_some_names():
-    types = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
     with torch.device("meta"):
-        network = AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, **types
-        )
+        network = AutoencoderKL(**sizes.VAE)
         made, taken = ldm.vae(layouts.ldm_vae(network))
     assert len(taken) == 248 and sum(value.numel() for value in made.parameters()) == 83_653_863
     assert (

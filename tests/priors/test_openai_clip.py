@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from threestudio_like.priors import openai_clip
+from threestudio_like.priors import openai_clip, sizes
 
 
 def original(state, x):
@@ -43,14 +43,8 @@ def test_it_answers_as_the_original_does():
 
 
 def test_the_published_size():
-    sizes = {
-        "hidden_size": 1024,
-        "intermediate_size": 4096,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-    }
     with torch.device("meta"):
-        network = CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes, patch_size=14, projection_dim=768))
+        network = CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes.CLIP))
         made, taken = openai_clip.encoder(layouts.openai_visual(network))
     assert sum(value.numel() for value in made.parameters()) == 303_966_208  # ViT-L/14 and its projection
     assert made.config.num_attention_heads == 16 and made.config.image_size == 224

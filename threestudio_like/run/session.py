@@ -35,6 +35,7 @@ def start(tree: Mapping[str, Any], *, resume: str | None, experiment: str, overr
     choose_ops(tree)
     first = None if resume else stages.first_input(tree)
     stages.check_parts(tree)
+    stages.check_weights(tree)
     path = at(resume) if resume else None
     ran = RunFolder(path, writes=first_process()) if path else begin(tree, experiment, overrides)
     try:

@@ -5,7 +5,10 @@ compiler imports: its kernels are interpreted, in numpy, where there is no GPU t
 """
 
 import os
+import sys
+from pathlib import Path
 
+sys.path.append(str(Path(__file__).parent))  # for layouts.py, which several folders need
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch  # noqa: E402

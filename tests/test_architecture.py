@@ -22,6 +22,7 @@ TESTS = sorted(file for file in (ROOT / "tests").rglob("test_*.py") if file.pare
 FLOORS = {
     "records": (),
     "files": (),
+    "cache": (),
     "scene": (),
     "schedule": (),
     "ops": ("records",),
@@ -32,8 +33,8 @@ FLOORS = {
     "geometry": ("records", "ops", "fields"),
     "material": ("records", "ops", "fields"),
     "background": ("records", "ops", "fields"),
-    "priors": ("records", "files", "ops", "schedule"),
-    "data": ("records", "files", "ops"),
+    "priors": ("records", "files", "cache", "ops", "schedule"),
+    "data": ("records", "files", "cache", "ops"),
     "renderer": ("records", "scene", "ops", "geometry/base"),
     "guidance": ("records", "ops", "schedule", "losses", "priors/base"),
     "export": ("records", "scene", "files", "ops", "geometry/base"),
@@ -52,6 +53,7 @@ DOORS = {
     "nerfacc": ("ops/backends/nerfacc",),
     "gsplat": ("ops/backends/gsplat",),
     "diffusers": ("priors",),
+    "huggingface_hub": ("priors",),
     "transformers": ("priors",),
     "peft": ("priors",),
     "onnxruntime": ("priors",),
@@ -290,6 +292,12 @@ VARIANTS = {
     "schedule/annealed_langevin": "schedule/langevin",
     "priors/toy": "priors/ncsn",
     "guidance/cfg_dual": "guidance/cfg",
+    "guidance/cfg_perpendicular": "guidance/cfg",
+    "priors/perpendicular": "priors/words",
+    "priors/stable_diffusion_15": "priors/stable_diffusion",
+    "priors/stable_diffusion_xl": "priors/stable_diffusion",
+    "priors/zero123_xl": "priors/latent_zero123",
+    "priors/stable_zero123": "priors/latent_zero123",
 }
 
 

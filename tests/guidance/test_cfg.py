@@ -4,6 +4,7 @@ import torch
 from threestudio_like.guidance.cfg import (
     CFG,
     Dual,
+    Perpendicular,
     Rescaled,
     chosen,
     dual,
@@ -124,6 +125,24 @@ def test_dual_drops_the_words_before_the_picture() -> None:
     out = Dual(image_scale=1.5, text_scale=7.5)(prior, x_t, t, condition)
     assert [call.tolist() for call in prior.calls] == [[1.0, 0.0, 0.0]]
     assert close(out, (1.5 * 10 + 7.5 * 1) * x_t)
+
+
+def test_perpendicular_pushes_away_from_the_words_that_a_prior_names() -> None:
+    prior, (x_t, t, condition) = Telling(), asking()
+    negatives, pushes = torch.rand(2, 3, 1, 1), torch.rand(2, 3)
+    told = condition._replace(negatives=negatives, pushes=pushes)
+    out = Perpendicular(scale=3.0)(prior, x_t, t, told)
+    assert [len(call) for call in prior.calls] == [2 * (2 + 3)]  # one call for all
+
+    def said(tokens: torch.Tensor) -> torch.Tensor:
+        return prior.predict(x_t, t, condition._replace(tokens=tokens))
+
+    cond, null = said(condition.tokens), prior.predict(x_t, t, prior.null(condition))
+    others = torch.stack([said(negatives[:, k]) for k in range(3)])
+    assert close(out, perpendicular(cond, null, others, pushes.T, 3.0))
+    assert close(CFG(form="standard", scale=3.0)(prior, x_t, t, told), standard(cond, null, 3.0))
+    with pytest.raises(ValueError, match="names nothing to push away"):
+        Perpendicular(scale=3.0)(prior, x_t, t, condition)
 
 
 def test_rescaled_works_on_pictures() -> None:

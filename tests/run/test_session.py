@@ -91,6 +91,22 @@ def test_no_folder_before_the_input_is_read(refused, monkeypatch: pytest.MonkeyP
     assert refused(overrides)
 
 
+def test_absent_weights_are_named_before_anything_begins(
+    refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of the last stage, which hours would come before."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    said = refused("experiment=dreamcraft3d/paper")
+    get = "download it with `hf download DeepFloyd/IF-I-XL-v1.0` or set weights=FOLDER"
+    key = "stages.coarse.system.guidance.image.prior.weights"
+    assert said == f"{key}: 'DeepFloyd/IF-I-XL-v1.0' is not on this machine; {get}"
+    last = refused("experiment=dreamcraft3d/paper", "plan=[texture]")
+    assert last.startswith(
+        "stages.texture.system.guidance.texture.prior.weights: 'stabilityai/stable-diffusion"
+    )
+    assert not (tmp_path / "outputs").exists()
+
+
 def test_first_input_is_read_once(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tiny
 

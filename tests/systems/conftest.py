@@ -140,3 +140,40 @@ def examples():
         return [Example(step, prompts, view(generator), view(generator)) for step in range(count)]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """Random networks of the published architectures, in the published layouts."""
+    import layouts
+
+    folder = tmp_path_factory.mktemp("weights")
+    return {
+        "image": layouts.deepfloyd_folder(folder / "if"),
+        "view": layouts.zero123_file(folder / "stable_zero123.ckpt"),
+        "texture": layouts.stable_diffusion_folder(folder / "sd"),
+    }
+
+
+@pytest.fixture
+def paper(weights, tmp_path):
+    """(stage, slots, overrides) -> the system of the paper experiment, its priors narrow and in float32."""
+
+    def build(stage: str, slots: Sequence[str], *overrides: str):
+        key = f"stages.{stage}.system"
+        small = [f"{key}.scene.geometry.encoding.{name}={value}" for name, value in SMALL.items()]
+        for slot in slots:
+            prior = f"{key}.guidance.{slot}.prior"
+            small += [f"{prior}.weights={weights[slot]}", f"{prior}.precision=float32"]
+            small.append(f"{prior}.size=16" if slot != "image" else f"{prior}.text_encoder=whole")
+            small += [f"{prior}.cache={tmp_path}"] if slot != "view" else []
+        words = ["experiment=dreamcraft3d/paper", "image=none.png", "prompt=a ball", *small]
+        GlobalHydra.instance().clear()
+        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            config = hydra.compose("config", [*words, *(f"{key}.{override}" for override in overrides)])
+            torch.manual_seed(0)
+            node = hydra.utils.instantiate(config.stages[stage].system, _convert_="all")
+        GlobalHydra.instance().clear()
+        return node
+
+    return build

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from threestudio_like.data import cache
+from threestudio_like import cache
 from threestudio_like.data.draw import Light, draw
 from threestudio_like.data.objects import Object, normalized
 from threestudio_like.files import replacing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from threestudio_like.data import cache
+from threestudio_like import cache
 from threestudio_like.data.objects import Object
 from threestudio_like.data.views import Source
 

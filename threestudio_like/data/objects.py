@@ -22,7 +22,8 @@ import trimesh
 from jaxtyping import Float
 from torch import Tensor
 
-from threestudio_like.data import cache, furniture
+from threestudio_like import cache
+from threestudio_like.data import furniture
 from threestudio_like.data.colors import painted_triangles
 from threestudio_like.files import replacing
 from threestudio_like.records import Mesh

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from threestudio_like.data import cache
+from threestudio_like import cache
 from threestudio_like.data.draw import Light, draw
 from threestudio_like.data.objects import Object, Objects, held_out, restore, store
 from threestudio_like.ops.camera import orbit

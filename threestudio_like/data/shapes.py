@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from threestudio_like.data import cache
+from threestudio_like import cache
 from threestudio_like.data.objects import Object
 from threestudio_like.ops import isosurface
 from threestudio_like.records import Mesh

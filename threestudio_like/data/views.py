@@ -16,7 +16,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from threestudio_like.data import cache
+from threestudio_like import cache
 from threestudio_like.data.album import Album, Cameras, Variety, album, camera
 from threestudio_like.data.draw import Light
 from threestudio_like.data.objects import Object, held_out

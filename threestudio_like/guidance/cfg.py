@@ -100,6 +100,22 @@ class Dual:
         return dual(both, image, nothing, self.image_scale, self.text_scale)
 
 
+class Perpendicular:
+    """Perp-Neg: guidance by words, and away from the words of neighbouring views (`words.Perpendicular`)."""
+
+    def __init__(self, *, scale: Number) -> None:
+        self.scale = scale
+
+    def __call__(self, prior: Prior, x_t: Eps, t: Int[Tensor, " B"], condition: Condition) -> Eps:
+        """The guided noise."""
+        if condition.negatives is None or condition.pushes is None:
+            name = type(prior).__name__
+            raise ValueError(f"cfg: {name} names nothing to push away; its `words` must be `perpendicular`")
+        others = [condition._replace(tokens=tokens) for tokens in condition.negatives.unbind(1)]
+        cond, null, *negatives = asked(prior, x_t, t, [condition, prior.null(condition), *others])
+        return perpendicular(cond, null, torch.stack(negatives), condition.pushes.T, self.scale)
+
+
 class Rescaled:
     """Standard guidance whose picture x_0 is then rescaled (MVDream: mix 0.5, 4 views)."""
 
@@ -119,7 +135,8 @@ class Rescaled:
 def asked(prior: Prior, x_t: Tensor, t: Tensor, conditions: list[Condition]) -> list[Tensor]:
     """The prior's prediction under each condition, in the given order, in one call."""
     count = len(conditions)
-    eps = prior.predict(x_t.repeat(count, 1, 1, 1), t.repeat(count), joined(conditions))
+    told = joined([each._replace(negatives=None, pushes=None) for each in conditions])
+    eps = prior.predict(x_t.repeat(count, 1, 1, 1), t.repeat(count), told)
     return list(eps.chunk(count))
 
 

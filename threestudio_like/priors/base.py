@@ -23,6 +23,9 @@ class Condition(NamedTuple):
     tokens: Float[Tensor, "B L D"] | None = None  # for cross-attention
     vector: Float[Tensor, "B D"] | None = None  # joins the time embedding: pose or camera
     image: Float[Tensor, "B D h w"] | None = None  # joined to x_t as channels
+    # for guidance: what to say in place of `tokens` to push away from, and how much
+    negatives: Float[Tensor, "B K L D"] | None = None
+    pushes: Float[Tensor, "B K"] | None = None
 
 
 class Prior(nn.Module):

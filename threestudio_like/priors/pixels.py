@@ -45,12 +45,7 @@ class Pixels(Prior):
 
     def encode(self, image: Float[Tensor, "B H W 4"]) -> Float[Tensor, "B C h w"]:
         """Resized (averaged where it shrinks) and scaled to [-1, 1]."""
-        x = image.permute(0, 3, 1, 2)[:, : self.shape[0]] * 2 - 1
-        if x.shape[2:] == self.shape[1:]:
-            return x
-        if min(x.shape[2:]) >= self.shape[1]:
-            return F.interpolate(x, self.shape[1:], mode="area")
-        return F.interpolate(x, self.shape[1:], mode="bilinear", antialias=True)
+        return resized(image.permute(0, 3, 1, 2)[:, : self.shape[0]] * 2 - 1, self.shape[1])
 
     def decode(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B H W 4"]:
         """Scaled back to [0, 1]; channels that it does not have are 1."""
@@ -66,6 +61,15 @@ class Pixels(Prior):
     def train_condition(self, condition: Condition, u: Float[Tensor, " B"]) -> Condition:
         """The condition with parts of it dropped, for the uniform numbers u: what null() is trained by."""
         raise NotImplementedError
+
+
+def resized(x: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B C h w"]:
+    """Squares of `side` pixels, averaged where they shrink."""
+    if x.shape[2:] == (side, side):
+        return x
+    if min(x.shape[2:]) >= side:
+        return F.interpolate(x, (side, side), mode="area")
+    return F.interpolate(x, (side, side), mode="bilinear", antialias=True)
 
 
 def without(

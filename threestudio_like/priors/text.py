@@ -7,7 +7,6 @@ A word's pieces are itself and its character trigrams, with marks at its ends (f
 from __future__ import annotations
 
 import functools
-import math
 import re
 import zlib
 
@@ -16,10 +15,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from threestudio_like.ops.camera import spherical
+from threestudio_like.priors.words import Words
 from threestudio_like.records import Camera
 
-OVERHEAD = math.radians(60)  # DreamFusion's view words: overhead above 60 degrees,
-FRONT = math.radians(45)  # front within 45 degrees of azimuth 0, back within 45 of 180
+# DreamFusion's: overhead above 60 degrees, front within 45 of azimuth 0, back within 45 of 180
+WORDS = Words(form="{prompt}, {view} view", front=45, back=45, overhead=60)
 
 
 class Text(nn.Module):
@@ -67,13 +67,5 @@ def pieces_of(word: str, buckets: int) -> tuple[int, ...]:
 def view_words(camera: Camera) -> list[str]:
     """Where each camera stands, in words (DreamFusion, section 3.2); azimuth 0 is the front."""
     azimuth, elevation, _ = spherical(camera)
-    return [view_word(*angles) for angles in zip(azimuth.tolist(), elevation.tolist(), strict=True)]
-
-
-def view_word(azimuth: float, elevation: float) -> str:
-    """Of one camera; radians."""
-    if elevation > OVERHEAD:
-        return "overhead view"
-    if abs(azimuth) <= FRONT:
-        return "front view"
-    return "back view" if abs(azimuth) >= math.pi - FRONT else "side view"
+    angles = zip(azimuth.rad2deg().tolist(), elevation.rad2deg().tolist(), strict=True)
+    return [f"{WORDS.view(*pair)} view" for pair in angles]

@@ -38,6 +38,7 @@ def start(
     choose_ops(tree)
     first = None if resume else stages.first_input(tree)
     stages.check_parts(tree)
+    stages.check_weights(tree)
     if dry:
         rehearse(tree, experiment=experiment, first=first)
         return

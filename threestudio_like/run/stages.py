@@ -6,7 +6,7 @@ import gc
 import inspect
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,25 @@ def check_parts(config: Mapping[str, Any]) -> None:
         if config.get(name):
             build(config[name], name)
     check_devices({name: config["stages"][name]["trainer"] for name in planned(config)})
+
+
+def check_weights(config: Mapping[str, Any]) -> None:
+    """That the published weights of every stage to run are on this machine: hours may pass until the last."""
+    for name in planned(config):
+        for key, part in parts(config["stages"][name]["system"], f"stages.{name}.system"):
+            find = getattr(located(part["_target_"], key), "published", None)
+            try:
+                _ = find and find(part["weights"])
+            except ValueError as error:
+                raise UserError(f"{key}.{error}") from error
+
+
+def parts(tree: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every part in a tree, with its full key."""
+    if is_part(tree):
+        yield key, tree
+    for name, value in tree.items() if isinstance(tree, Mapping) else ():
+        yield from parts(value, joined(key, str(name)))
 
 
 def first_input(config: Mapping[str, Any]) -> Any:

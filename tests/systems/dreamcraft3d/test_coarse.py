@@ -51,3 +51,19 @@ def test_priors_are_neither_trained_nor_saved(built):
     system = built("coarse", *OFF, *LATTICE)
     assert not any(name.startswith("guidance") for name in system.state_dict())
     system.configure_optimizers()  # would refuse parameters that no learning rate fits
+
+
+def test_published_networks_move_the_surface(paper, ball):
+    """One whole step of the paper's experiment, with random weights in the published layouts."""
+    system = paper("coarse", ("image", "view"), *LATTICE)
+    batch = ball(1)
+    losses = system.compute(batch)
+    assert {"image", "view"} <= set(losses)
+    for name in ("image", "view"):
+        system.zero_grad()
+        losses[name].backward(retain_graph=True)
+        gradients = [value.grad for value in system.scene.parameters() if value.grad is not None]
+        assert all(torch.isfinite(gradient).all() for gradient in gradients), name
+        assert sum(gradient.abs().sum() for gradient in gradients) > 0, name
+    names = [name for name, _ in system.named_parameters()]
+    assert not any("prior" in name for name in names)  # they are neither trained nor saved

@@ -53,3 +53,23 @@ def test_both_networks_and_the_pool_are_saved_and_come_back(built, ball):
     assert torch.equal(ours.pool.pictures[0].x, theirs.pool.pictures[0].x)
     names = system.state_dict().keys()
     assert any("learner" in name for name in names) and any("dreambooth" in name for name in names)
+
+
+def test_published_networks_learn_and_move_the_colours(paper, ball):
+    """DreamBooth, the score of the renders and the texture, with random weights in the published layout."""
+    system = paper("texture", ("texture",), "scene.geometry.resolution=12")
+    system.guidance["texture"].augment.count = 2
+    losses = system.compute(ball(0)) | system.compute(ball(201))
+    parts = {
+        "dreambooth": system.guidance["texture"].dreambooth,
+        "lora": system.guidance["texture"].learner,
+        "texture": system.scene,
+    }
+    assert set(losses) == set(parts)
+    for name, part in parts.items():
+        system.zero_grad()
+        losses[name].backward()
+        gradients = [value.grad for value in part.parameters() if value.grad is not None]
+        assert all(torch.isfinite(gradient).all() for gradient in gradients), name
+        assert sum(gradient.abs().sum() for gradient in gradients) > 0, name
+    assert system.guidance["texture"].pool.pictures[0].x.shape == (4, 8, 8)

@@ -1,6 +1,6 @@
 """Where things are kept from run to run, and under which names."""
 
-from threestudio_like.data import cache
+from threestudio_like import cache
 
 
 def test_the_folder_is_the_one_asked_for_or_the_users(tmp_path, monkeypatch):

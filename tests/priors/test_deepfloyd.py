@@ -1,0 +1,73 @@
+"""DeepFloyd IF as published, at reduced width: its pipeline's own answers; the noise is the first half."""
+
+import layouts
+import pytest
+import torch
+from diffusers import IFPipeline, UNet2DConditionModel
+from transformers import T5Config, T5EncoderModel, T5Tokenizer
+
+from threestudio_like.priors import sizes
+from threestudio_like.priors.deepfloyd import DeepFloyd
+from threestudio_like.schedule.vp import VP, cosine
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return layouts.deepfloyd_folder(tmp_path_factory.mktemp("if"))
+
+
+@pytest.fixture
+def prior(tmp_path, folder):
+    def make(**changes) -> DeepFloyd:
+        values = {"weights": str(folder), "precision": "float32", "text_encoder": "whole", "words": None}
+        cache = str(tmp_path / "cache")
+        return DeepFloyd(schedule=VP(betas=cosine(1000, 0.008)), negative="", cache=cache, **values | changes)
+
+    return make
+
+
+def test_the_pipeline_is_told_the_same_and_says_the_noise_first(prior, folder, views):
+    one = prior()
+    told = one.condition([" A blue cup"], views(1).camera, None)
+    names = ("safety_checker", "feature_extractor", "watermarker", "scheduler")
+    pipeline = IFPipeline(
+        T5Tokenizer.from_pretrained(folder / "tokenizer"),
+        T5EncoderModel.from_pretrained(folder / "text_encoder", dtype=torch.bfloat16),
+        one.unet,
+        **dict.fromkeys(names),
+        requires_safety_checker=False,
+    )
+    with torch.no_grad():
+        cond, null = pipeline.encode_prompt(" A blue cup", negative_prompt="", clean_caption=False)
+    torch.testing.assert_close(told.tokens, cond.float())
+    torch.testing.assert_close(one.null(told).tokens, null.float())
+    x_t, t = torch.randn(2, 3, 8, 8), torch.tensor([300, 900])
+    both = told._replace(tokens=told.tokens.expand(2, -1, -1))
+    with torch.no_grad():
+        raw = one.unet(x_t, t, both.tokens).sample
+        assert raw.shape[1] == 6
+        torch.testing.assert_close(one.predict(x_t, t, both), raw[:, :3])
+
+
+def test_pictures(prior):
+    one, image = prior(), torch.rand(1, 16, 16, 4)
+    x = one.encode(image)
+    assert x.shape[1:] == one.shape == (3, 8, 8)
+    small = torch.nn.functional.avg_pool2d(image[..., :3].permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+    torch.testing.assert_close(one.decode(x)[..., :3], small)
+
+
+def test_what_needs_a_device_says_so(prior, views, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ValueError, match="^text_encoder: .* need a CUDA device"):
+        prior(text_encoder="offload").condition(["a"], views(1).camera, None)
+
+
+@pytest.mark.slow
+def test_the_published_sizes():
+    t5 = {"vocab_size": 32128, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64}
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**sizes.deepfloyd())
+        encoder = T5EncoderModel(T5Config(**t5, feed_forward_proj="gated-gelu", tie_word_embeddings=False))
+    assert len(unet.state_dict()) == 775 and sum(p.numel() for p in unet.parameters()) == 4_304_695_110
+    assert sum(p.numel() for p in encoder.parameters()) == 4_762_310_656

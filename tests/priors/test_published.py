@@ -1,0 +1,66 @@
+"""Where weights are looked for, and the one line that says what is missing."""
+
+import layouts
+import pytest
+import torch
+
+from threestudio_like.priors import published
+from threestudio_like.schedule.vp import VP, linear, scaled_linear
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    """An empty cache of the hub."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def snapshot(cache, name):
+    """A folder such as the hub's own command leaves."""
+    home = cache / f"models--{name.replace('/', '--')}"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text("0" * 40)
+    (home / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    return home / "snapshots" / ("0" * 40)
+
+
+def test_an_absent_name_says_the_command():
+    with pytest.raises(ValueError) as caught:
+        published.find("stabilityai/stable-zero123")
+    text = "weights: 'stabilityai/stable-zero123' is not on this machine; download it with "
+    assert str(caught.value) == text + "`hf download stabilityai/stable-zero123` or set weights=FOLDER"
+
+
+@pytest.mark.parametrize("name", ["no/such/file.ckpt", "./none", "two words", "none"])
+def test_what_is_no_name_is_said_in_one_line(name):
+    with pytest.raises(ValueError, match=r"^weights: no file or folder [^\n]*$"):
+        published.find(name)
+
+
+def test_a_name_means_its_snapshot_and_a_single_checkpoint_in_it(cache):
+    folder = snapshot(cache, "stabilityai/stable-zero123")
+    file = layouts.zero123_file(folder / "stable_zero123.ckpt", {"a": torch.zeros(1)})
+    assert published.find("stabilityai/stable-zero123") == file
+
+
+def test_folders(tmp_path):
+    (tmp_path / "net" / "unet").mkdir(parents=True)
+    with pytest.raises(ValueError, match="neither unet/config.json nor a checkpoint"):
+        published.find(str(tmp_path / "net"))
+    (tmp_path / "net" / "unet" / "config.json").write_text("{}")
+    assert published.find(str(tmp_path / "net")) == tmp_path / "net"
+    for name in ("105000.ckpt", "165000.ckpt"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r"several checkpoints \(105000.ckpt, 165000.ckpt\); name one"):
+        published.find(str(tmp_path))
+    assert published.find(str(tmp_path / "105000.ckpt")).name == "105000.ckpt"
+
+
+def test_another_noise_or_prediction_is_refused(tmp_path):
+    stable = VP(betas=scaled_linear(1000, 0.00085, 0.012)).alpha_bar
+    layouts.scheduler().save_pretrained(tmp_path / "scheduler")
+    published.check_schedule(tmp_path, "eps", stable)
+    with pytest.raises(ValueError, match="^prediction: .* predicts eps, not v"):
+        published.check_schedule(tmp_path, "v", stable)
+    with pytest.raises(ValueError, match="^schedule: .*scaled_linear, 1000 levels"):
+        published.check_schedule(tmp_path, "eps", VP(betas=linear(1000, 1e-4, 0.02)).alpha_bar)

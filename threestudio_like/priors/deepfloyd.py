@@ -1,0 +1,137 @@
+"""DeepFloyd IF's first stage (Imagen's design, Saharia et al. 2022): pixels, 64 a side, told by T5's tokens.
+
+The U-Net's 6 channels are the noise and the variance of a step back; only the first 3 are asked for. T5 has
+4.8 billion weights: it reads each prompt once (prompts.py), and is gone before anything else is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import AutoTokenizer, T5EncoderModel
+
+from threestudio_like.priors.base import Condition, Prior
+from threestudio_like.priors.latents import asked
+from threestudio_like.priors.pixels import CHANNELS, resized
+from threestudio_like.priors.prompts import Encoder, Prompts, Spoken
+from threestudio_like.priors.published import Precision, check_schedule, find, part
+from threestudio_like.priors.words import Words
+from threestudio_like.records import Camera, View
+from threestudio_like.schedule.vp import VP
+
+LENGTH = 77  # tokens of a prompt
+COLOURS = 3
+
+
+class DeepFloyd(Prior):
+    """p(picture | words), in pixels.
+
+    weights: a name of the hub, or a folder in diffusers' layout.
+    text_encoder: how T5 is held while it reads: `whole` (bfloat16, on the CPU), `offload` (on the CUDA
+        device, what does not fit on the CPU) or `8bit` (on the CUDA device; needs bitsandbytes).
+    words, negative, cache: as Stable Diffusion's.
+    """
+
+    published = staticmethod(find)  # a run looks for weights before it begins
+
+    def __init__(
+        self,
+        *,
+        schedule: VP,
+        weights: str,
+        precision: Precision,
+        text_encoder: Literal["whole", "offload", "8bit"],
+        words: Words | None,
+        negative: str,
+        cache: str | None,
+    ) -> None:
+        from diffusers import UNet2DConditionModel
+
+        super().__init__()
+        folder = find(weights)
+        if folder.is_file():
+            raise ValueError(f"weights: {folder.name} is one file; expected a folder in diffusers' layout")
+        check_schedule(folder, "eps", schedule.alpha_bar)
+        self.schedule, self.precision = schedule, precision
+        self.unet: Any = part(UNet2DConditionModel, folder, "unet", precision)
+        side = self.unet.config.sample_size
+        self.shape = (COLOURS, side, side)
+        prompts = Prompts(
+            load=lambda: t5_encoder(folder, text_encoder),
+            maker=[folder / "tokenizer", folder / "text_encoder"],
+            precision="int8" if text_encoder == "8bit" else "bfloat16",
+            folder=cache,
+        )
+        self.spoken = Spoken(prompts=prompts, words=words, negative=negative)
+
+    def encode(self, image: Float[Tensor, "B H W 4"]) -> Float[Tensor, "B C h w"]:
+        """Resized and scaled to [-1, 1]."""
+        return resized(image.permute(0, 3, 1, 2)[:, :COLOURS] * 2 - 1, self.shape[1])
+
+    def decode(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B H W 4"]:
+        """Scaled back to [0, 1]; alpha is 1."""
+        image = ((x + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1)
+        return F.pad(image, (0, CHANNELS - COLOURS), value=1.0)
+
+    def condition(self, prompts: list[str], camera: Camera, reference: View | None) -> Condition:
+        """T5's tokens of the prompts with the cameras' words; the reference is not used."""
+        return self.spoken.condition(prompts, camera)
+
+    def null(self, condition: Condition) -> Condition:
+        """The negative prompt."""
+        return self.spoken.null(condition)
+
+    def predict(
+        self, x_t: Float[Tensor, "B C h w"], t: Int[Tensor, " B"], condition: Condition
+    ) -> Float[Tensor, "B C h w"]:
+        """The noise; what the network says of the variance is left out."""
+        return asked(self.unet, self.precision, x_t, t, condition, None)[:, :COLOURS]
+
+
+def t5_encoder(folder: Path, how: str) -> Encoder:
+    """Texts to tokens, in lower case as IF was trained; places after a text's end are masked for T5 only."""
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    encoder = HELD[how](folder)
+
+    def encode(texts: list[str]) -> list[dict[str, Tensor]]:
+        plain = [text.lower().strip() for text in texts]
+        words = tokenizer(
+            plain, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
+        ).to(encoder.device)
+        said = encoder(words.input_ids, attention_mask=words.attention_mask).last_hidden_state
+        return [{"tokens": row} for row in said]
+
+    return encode
+
+
+def on_device(folder: Path, **options: Any) -> Any:
+    """T5 on the CUDA device, as far as it fits."""
+    if not torch.cuda.is_available():
+        raise ValueError("text_encoder: `offload` and `8bit` need a CUDA device; `whole` does not")
+    return T5EncoderModel.from_pretrained(
+        folder / "text_encoder", device_map="auto", local_files_only=True, **options
+    )
+
+
+def in_8bit(folder: Path) -> Any:
+    """T5 with weights of 8 bits."""
+    from importlib.util import find_spec
+
+    from transformers import BitsAndBytesConfig
+
+    if find_spec("bitsandbytes") is None:
+        raise ValueError("text_encoder: `8bit` needs bitsandbytes: pip install bitsandbytes")
+    return on_device(folder, quantization_config=BitsAndBytesConfig(load_in_8bit=True))
+
+
+HELD: dict[str, Callable[[Path], Any]] = {
+    "whole": lambda folder: part(T5EncoderModel, folder, "text_encoder", "bfloat16"),
+    "offload": lambda folder: on_device(folder, dtype=torch.bfloat16),
+    "8bit": in_8bit,
+}

@@ -1,0 +1,89 @@
+"""Where published weights are: a name of the hub, a folder, or one file. Nothing is downloaded here.
+
+A name is looked for in the hub's cache on this machine. A folder holds parts as diffusers saves them
+(`unet/`, `vae/`, ...), or one original checkpoint. What is missing is said in one line, with the command that
+brings it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+
+SUFFIXES = (".safetensors", ".ckpt")
+Precision = Literal["float16", "bfloat16", "float32"]
+
+
+def find(weights: str) -> Path:
+    """The folder in diffusers' layout, or the original checkpoint, that is meant; ValueError if none."""
+    path = Path(weights).expanduser()
+    if path.is_file():
+        if path.suffix not in SUFFIXES:
+            raise ValueError(f"weights: {path} should end in {' or '.join(SUFFIXES)}")
+        return path
+    folder = path if path.is_dir() else cached(weights)
+    if (folder / "unet" / "config.json").is_file():
+        return folder
+    files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES)
+    if len(files) == 1:
+        return files[0]
+    names = ", ".join(file.name for file in files)
+    several = (
+        f"several checkpoints ({names}); name one of them: weights={folder}/{files[0].name}" if files else ""
+    )
+    raise ValueError(f"weights: {folder} has {several or 'neither unet/config.json nor a checkpoint'}")
+
+
+def cached(name: str) -> Path:
+    """The hub's newest snapshot on this machine; ValueError that says how to get one."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except HFValidationError as error:
+        raise ValueError(f"weights: no file or folder {name!r}, and the hub has no such names") from error
+    except LocalEntryNotFoundError as error:
+        if name.count("/") != 1 or name.startswith((".", "~", "/")):
+            raise ValueError(f"weights: no file or folder {name!r}") from error
+        get = f"download it with `hf download {name}` or set weights=FOLDER"
+        raise ValueError(f"weights: {name!r} is not on this machine; {get}") from error
+
+
+def part(kind: Any, folder: Path, name: str, precision: Precision) -> Any:
+    """One network of a folder, frozen; only tensors are read from its files, never code."""
+    if not (folder / name / "config.json").is_file():
+        raise ValueError(f"weights: {folder} has no {name}/config.json")
+    kept = "dtype" if kind.__module__.startswith("transformers.") else "torch_dtype"
+    transformers.utils.logging.disable_progress_bar()  # the log has its own line
+    options = {kept: getattr(torch, precision), "local_files_only": True}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of settings that the hub's files still have
+            network = kind.from_pretrained(folder / name, **options)
+    except OSError as error:
+        raise ValueError(f"weights: {folder / name} is not whole: {error}") from error
+    return network.requires_grad_(False).eval()
+
+
+def check_schedule(folder: Path, prediction: str, alpha_bar: torch.Tensor) -> None:
+    """That the noise and the prediction configured are those the weights come with, where they say."""
+    from diffusers import DDPMScheduler
+
+    if not (folder / "scheduler" / "scheduler_config.json").is_file():
+        return
+    given = DDPMScheduler.load_config(folder / "scheduler")
+    names = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
+    told = names[given.get("prediction_type", "epsilon")]
+    if told != prediction:
+        raise ValueError(f"prediction: {folder} predicts {told}, not {prediction}")
+    wanted = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
+    scheduler: Any = DDPMScheduler(**{name: given[name] for name in wanted if name in given})
+    theirs = scheduler.alphas_cumprod
+    if len(theirs) != len(alpha_bar) or (theirs - alpha_bar).abs().max() > 1e-4:
+        kind = given.get("beta_schedule", "linear")
+        raise ValueError(f"schedule: {folder} was trained with another noise ({kind}, {len(theirs)} levels)")

@@ -1,0 +1,177 @@
+"""What the published networks cost a step of `experiment=dreamcraft3d/paper`: calculated, not measured.
+
+The networks are built at their published sizes on torch's meta device, where nothing is stored or computed:
+parameters, floating-point operations (a multiplication and an addition are two) and the bytes that a
+backward pass keeps are counted. Attention keeps its matrices here; a fused kernel keeps none, so those bytes
+are a bound.
+
+    python -m threestudio_like.priors.sizes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+FIRST: dict[str, Any] = {"cross_attention_dim": 768, "sample_size": 64}  # diffusers' defaults are SD 1.x's
+SECOND = {
+    "cross_attention_dim": 1024,
+    "sample_size": 64,
+    "attention_head_dim": (5, 10, 20, 20),
+    "use_linear_projection": True,
+}
+ZERO123 = {"cross_attention_dim": 768, "sample_size": 32, "in_channels": 8}
+XL = {
+    "sample_size": 128,
+    "block_out_channels": (320, 640, 1280),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": (1, 2, 10),
+    "cross_attention_dim": 2048,
+    "attention_head_dim": (5, 10, 20),
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+    "use_linear_projection": True,
+}
+VAE = {
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "latent_channels": 4,
+}
+CLIP = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "patch_size": 14,
+    "image_size": 224,
+    "projection_dim": 768,
+}
+GIB = 2**30
+
+
+def deepfloyd(**changes: Any) -> dict[str, Any]:
+    """Arguments of IF-I-XL's U-Net, or of one that is like it."""
+    deep = len(changes.setdefault("block_out_channels", (704, 1408, 2112, 2816))) - 1
+    return {
+        "sample_size": 64,
+        "in_channels": 3,
+        "out_channels": 6,
+        "down_block_types": ("ResnetDownsampleBlock2D", *["SimpleCrossAttnDownBlock2D"] * deep),
+        "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
+        "up_block_types": (*["SimpleCrossAttnUpBlock2D"] * deep, "ResnetUpsampleBlock2D"),
+        "layers_per_block": 3,
+        "mid_block_scale_factor": 2**0.5,
+        "act_fn": "gelu",
+        "cross_attention_dim": changes["block_out_channels"][-1],
+        "cross_attention_norm": "group_norm",
+        "encoder_hid_dim": 4096,
+        "encoder_hid_dim_type": "text_proj",
+        "attention_head_dim": 64,
+        "addition_embed_type": "text",
+        "addition_embed_type_num_heads": 64,
+        "resnet_time_scale_shift": "scale_shift",
+        "resnet_skip_time_act": True,
+        "resnet_out_scale_factor": 2**0.5,
+    } | changes
+
+
+class Cost(NamedTuple):
+    """Of one thing that a step does."""
+
+    what: str
+    held: int  # bytes that stay: weights, and what learns them
+    flops: int
+    kept: int  # bytes that the forward pass keeps for the backward pass
+
+
+def counted(what: str, held: int, call: Callable[[], Tensor], *, backward: bool) -> Cost:
+    """Run `call` and, if asked, the backward pass of its sum; `call` works on the meta device."""
+    kept: dict[int, Any] = {}
+
+    def pack(value: Tensor) -> Tensor:
+        if not isinstance(value, nn.Parameter) and not value.is_leaf:
+            storage = value.untyped_storage()
+            kept[storage._cdata] = storage  # held, so that no other gets its address
+        return value
+
+    counter = FlopCounterMode(display=False)
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value)
+    with counter, hooks, torch.set_grad_enabled(backward):
+        answer = call()
+        if backward:
+            answer.sum().backward()
+    return Cost(what, held, counter.get_total_flops(), sum(storage.nbytes() for storage in kept.values()))
+
+
+def weights(network: nn.Module) -> int:
+    """Bytes of its parameters."""
+    return sum(value.numel() * value.element_size() for value in network.parameters())
+
+
+def asking(sizes: dict[str, Any], tokens: tuple[int, int], batch: int, dtype: torch.dtype) -> tuple[Any, Any]:
+    """A U-Net on the meta device, frozen, and the call that asks it about `batch` pictures."""
+    with torch.device("meta"):
+        unet: Any = UNet2DConditionModel(**sizes).to(dtype).requires_grad_(False)
+        side = sizes["sample_size"]
+        x = torch.empty(batch, sizes.get("in_channels", 4), side, side, dtype=dtype)
+        told, t = torch.empty(batch, *tokens, dtype=dtype), torch.empty(batch)
+    return unet, lambda: unet(x, t, encoder_hidden_states=told, return_dict=False)[0]
+
+
+def encoding(side: int, dtype: torch.dtype) -> Cost:
+    """The autoencoder's mean of one picture, and the gradient back to its pixels."""
+    with torch.device("meta"):
+        vae: Any = AutoencoderKL(**VAE).to(dtype).requires_grad_(False)
+        x = torch.empty(1, 3, side, side, dtype=dtype, requires_grad=True)
+    what = f"autoencoder, {side} px, to latents and back to pixels' gradients"
+    return counted(what, weights(vae), lambda: vae.encode(x * 1).latent_dist.mean, backward=True)
+
+
+def geometry() -> Iterator[Cost]:
+    """The guidance steps of the stages coarse and fine."""
+    unet, call = asking(deepfloyd(), (77, 4096), 4, torch.float16)
+    yield counted("IF-I-XL, float16, under 4 conditions (Perp-Neg)", weights(unet), call, backward=False)
+    unet, call = asking(ZERO123, (1, 768), 2, torch.float32)
+    yield counted("Stable Zero123, float32, under 2 conditions", weights(unet), call, backward=False)
+    yield encoding(256, torch.float32)
+    with torch.device("meta"):
+        clip = CLIPVisionModelWithProjection(CLIPVisionConfig(**CLIP))
+        pixels = torch.empty(1, 3, 224, 224)
+    once = "CLIP's picture encoder, float32, once for each picture"
+    yield counted(once, weights(clip), lambda: clip(pixel_values=pixels).image_embeds, backward=False)
+
+
+def texture() -> Iterator[Cost]:
+    """The steps of the stage texture; DreamBooth's copy learns in float32, with Adam's two moments."""
+    unet, call = asking(SECOND, (77, 1024), 2, torch.float16)
+    yield counted("SD 2.1-base, float16, under 2 conditions", weights(unet), call, backward=False)
+    yield encoding(512, torch.float16)
+    unet, call = asking(SECOND, (77, 1024), 1, torch.float16)
+    unet.requires_grad_(True)
+    masters = 8 * weights(unet)  # weights, gradients and two moments, each of twice the bytes
+    yield counted("DreamBooth: a training step of a copy in float32", masters, call, backward=True)
+
+
+def table(name: str, costs: list[Cost]) -> str:
+    """Markdown, with the sum of what stays."""
+    lines = [f"| {name} (calculated) | held, GiB | TFLOP | kept for backward, GiB |", "|---|---:|---:|---:|"]
+    for cost in costs:
+        lines.append(
+            f"| {cost.what} | {cost.held / GIB:.2f} | {cost.flops / 1e12:.2f} | {cost.kept / GIB:.2f} |"
+        )
+    held, most = sum(cost.held for cost in costs), max(cost.kept for cost in costs)
+    return "\n".join([*lines, f"| all, and the most kept at once | {held / GIB:.2f} | | {most / GIB:.2f} |"])
+
+
+if __name__ == "__main__":
+    print(table("coarse, fine", list(geometry())), table("texture", list(texture())), sep="\n\n")

@@ -1,0 +1,152 @@
+"""Stable Diffusion as published: 1.x, 2.x and XL (Rombach et al. 2022; Podell et al. 2023).
+
+The text encoders are asked in float32 on the CPU, once for each prompt (prompts.py). XL reads two of them,
+the layer before their last, and is told the second's summary with the size and the crop of the picture.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjection
+
+from threestudio_like.priors import checkpoint, ldm
+from threestudio_like.priors.base import Condition
+from threestudio_like.priors.latents import Latents
+from threestudio_like.priors.prompts import Encoder, Prompts, Spoken
+from threestudio_like.priors.published import Precision, check_schedule, find, part
+from threestudio_like.priors.words import Words
+from threestudio_like.records import Camera, View
+from threestudio_like.schedule.prediction import Prediction
+from threestudio_like.schedule.vp import VP
+
+log = logging.getLogger(__name__)
+XL_VAE = {"scaling_factor": 0.13025, "force_upcast": True}  # what no shape tells
+NUM_TIMES = 6  # XL: sides before and after cropping, and the crop's corner
+
+
+class StableDiffusion(Latents):
+    """p(picture | words), in latents.
+
+    weights: a name of the hub, a folder in diffusers' layout, or an original checkpoint.
+    text: the folder, or name, with tokenizer and text encoder; null where the weights have them.
+    words: the camera in words; null for the prompt alone. negative: the prompt of the unconditional side.
+    cache: folder for embeddings of prompts; null for the user's own.
+    """
+
+    published = staticmethod(find)  # a run looks for weights before it begins
+
+    def __init__(
+        self,
+        *,
+        schedule: VP,
+        size: int,
+        weights: str,
+        text: str | None,
+        prediction: Prediction,
+        precision: Precision,
+        words: Words | None,
+        negative: str,
+        cache: str | None,
+    ) -> None:
+        path = find(weights)
+        if path.is_file() and text is None:
+            raise ValueError(f"text: {path.name} has no tokenizer; give a folder with one and its encoder")
+        said = path if text is None else find(text)
+        check_schedule(path if path.is_dir() else said, prediction, schedule.alpha_bar)
+        unet, vae = of_folder(path, precision) if path.is_dir() else of_file(path)
+        super().__init__(
+            schedule=schedule, size=size, unet=unet, vae=vae, prediction=prediction, precision=precision
+        )
+        self.xl = unet.config.addition_embed_type == "text_time"
+        if self.xl and words is not None and words.num_negatives:
+            raise ValueError("words: Perp-Neg has no form for XL's second condition; use priors/words")
+        prompts = Prompts(
+            load=lambda: clip_encoder(said, size if self.xl else None),
+            maker=[said / name for name in text_parts(said)],
+            precision="float32",
+            folder=cache,
+        )
+        self.spoken = Spoken(prompts=prompts, words=words, negative=negative)
+
+    def condition(self, prompts: list[str], camera: Camera, reference: View | None) -> Condition:
+        """Tokens of the prompts with the cameras' words; the reference is not used."""
+        return self.spoken.condition(prompts, camera)
+
+    def null(self, condition: Condition) -> Condition:
+        """The negative prompt."""
+        return self.spoken.null(condition)
+
+    def extra(self, condition: Condition) -> dict[str, Tensor] | None:
+        """XL's second condition."""
+        if not self.xl:
+            return None
+        assert condition.vector is not None
+        pooled, times = condition.vector[:, :-NUM_TIMES], condition.vector[:, -NUM_TIMES:]
+        return {"text_embeds": pooled, "time_ids": times}
+
+
+def of_folder(folder: Path, precision: Precision) -> tuple[Any, Any]:
+    """U-Net and autoencoder in diffusers' layout."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    unet = part(UNet2DConditionModel, folder, "unet", precision)
+    xl = unet.config.addition_embed_type == "text_time"
+    return unet, part(AutoencoderKL, folder, "vae", "float32" if xl else precision)
+
+
+def of_file(path: Path) -> tuple[Any, Any]:
+    """U-Net and autoencoder of an original checkpoint."""
+    state = checkpoint.tensors(path)
+    unet, of_unet = ldm.unet(state, ema=True)
+    vae, of_vae = ldm.vae(state)
+    if unet.config.addition_embed_type == "text_time":
+        vae.register_to_config(**XL_VAE)
+    log.info("%s: %d tensors converted", path.name, len(of_unet) + len(of_vae))
+    return unet, vae
+
+
+def text_parts(folder: Path) -> list[str]:
+    """The folders of tokenizers and text encoders; the second pair is XL's."""
+    names = ["tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2"]
+    there = [name for name in names if (folder / name).is_dir()]
+    if there[:2] != names[:2]:
+        raise ValueError(f"text: {folder} has no tokenizer and text_encoder")
+    return there
+
+
+def clip_encoder(folder: Path, size: int | None) -> Encoder:
+    """Texts to tokens; with `size`, XL's tokens, and its vector for whole pictures of that side."""
+    if size is None:
+        asked = asker(folder, "", CLIPTextModel)
+        return lambda texts: [{"tokens": row} for row in asked(texts).last_hidden_state]
+    first, second = asker(folder, "", CLIPTextModel), asker(folder, "_2", CLIPTextModelWithProjection)
+
+    def encode(texts: list[str]) -> list[dict[str, Tensor]]:
+        one, two = first(texts), second(texts)
+        tokens = torch.cat([one.hidden_states[-2], two.hidden_states[-2]], dim=-1)
+        times = torch.tensor([size, size, 0, 0, size, size]).expand(len(texts), -1)
+        vector: Float[Tensor, "B D"] = torch.cat([two.text_embeds, times], dim=-1)
+        return [{"tokens": row, "vector": also} for row, also in zip(tokens, vector, strict=True)]
+
+    return encode
+
+
+def asker(folder: Path, number: str, kind: Any) -> Any:
+    """Texts to all that one encoder says."""
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder / f"tokenizer{number}", local_files_only=True)
+    encoder = part(kind, folder, f"text_encoder{number}", "float32")
+
+    def ask(texts: list[str]) -> Any:
+        length = encoder.config.max_position_embeddings
+        words = tokenizer(
+            texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        )
+        return encoder(words.input_ids, output_hidden_states=True)
+
+    return ask

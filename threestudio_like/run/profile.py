@@ -1,0 +1,112 @@
+"""Where the time and the memory of a step go: rendering, encoding, denoising, the backward pass.
+
+A stage under `trainer@stages.NAME.trainer=profile` works for some steps, prints a table and leaves it in
+profile.json. Peaks are CUDA's; a CPU does not tell them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback
+
+from threestudio_like.files import write
+from threestudio_like.priors.base import Borrower, Prior
+
+log = logging.getLogger(__name__)
+GIB = 2**30
+
+
+class Profile(Callback):
+    """Ends its stage after `steps` steps; the first, in which kernels are compiled, does not count."""
+
+    def __init__(self, *, steps: int) -> None:
+        if steps < 2:
+            raise ValueError(f"steps: at least 2, not {steps}; the first does not count")
+        self.steps = steps
+        self.seconds: dict[str, list[float]] = {}
+        self.peaks: dict[str, float] = {}
+        self.within: str | None = None
+        self.since = 0.0
+        self.first = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Watch the renderer and every prior."""
+        self.first = trainer.global_step
+        for name, module in pl_module.named_modules():
+            if name == "renderer":
+                module.forward = self.timed("render", module.forward)
+            for prior in {module, module.prior} if isinstance(module, Borrower) else set():
+                if isinstance(prior, Prior):
+                    for part, call in (("encode", prior.encode), ("denoise", prior.predict)):
+                        setattr(prior, call.__name__, self.timed(part, call))
+
+    def timed(self, part: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The same call, with its time noted; what is called inside counts for the outermost."""
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            if self.within is not None:
+                return call(*args, **kwargs)
+            self.begin(part)
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self.end(part)
+
+        return watched
+
+    def begin(self, part: str) -> None:
+        """From here on it is this part's."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+        self.within, self.since = part, time.monotonic()
+
+    def end(self, part: str) -> None:
+        """To here it was."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+            self.peaks[part] = max(self.peaks.get(part, 0.0), torch.cuda.max_memory_allocated() / GIB)
+        self.seconds.setdefault(part, []).append(time.monotonic() - self.since)
+        self.within = None
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Any) -> None:
+        """The backward pass begins."""
+        self.begin("backward")
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The backward pass is over."""
+        self.end("backward")
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Forget the first step; stop after the last."""
+        done = trainer.global_step - self.first
+        if done == 1:
+            self.seconds.clear()
+        trainer.should_stop = trainer.should_stop or done >= self.steps
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say it, and leave it in the stage's folder."""
+        counted = trainer.global_step - self.first - 1
+        rows = {
+            part: {
+                "calls": len(times) / counted,
+                "seconds": sum(times) / counted,
+                **({"peak_gib": self.peaks[part]} if part in self.peaks else {}),
+            }
+            for part, times in self.seconds.items()
+        }
+        for part, row in rows.items():
+            peak = f", {row['peak_gib']:.2f} GiB at most" if "peak_gib" in row else ""
+            log.info("%s: %.4f s a step in %.2g calls%s", part, row["seconds"], row["calls"], peak)
+        if trainer.is_global_zero:
+            write(Path(trainer.default_root_dir) / "profile.json", json.dumps(rows, indent=2) + "\n")

@@ -32,6 +32,8 @@ MEANING = {
     "normal_error_deg": "mean angle between the surfaces' normals",
     "front_psnr": "dB, at the picture's own camera",
     "mask_iou": "outline against the picture's, at its own camera",
+    "view_similarity": "cosine of new views and the picture, by an embedding",
+    "view_consistency": "cosine of new views and each other, by the same",
     "sample_psnr": "dB, of sampled views against the true ones",
     "sample_ssim": "of the same",
     "sample_mask_iou": "of their outlines",
@@ -64,6 +66,7 @@ def write_report(folder: Path) -> dict[str, str]:
     parts = [
         f"<h1>{escape(title)}</h1>",
         facts(record, folder),
+        _figure(folder / "input.png", "what the system saw: the picture as it was cut out, and its matte"),
         result(folder / "export"),
         table(metrics),
         *(stage(folder / name, metrics.get("stages", {}).get(name, {})) for name in names),

@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer, seed_everything
 
 from threestudio_like.files import write
-from threestudio_like.run import checkpoints, finish, scenes
+from threestudio_like.run import checkpoints, finish, intake, scenes
 from threestudio_like.run.composition import build
 from threestudio_like.run.errors import UserError, joined, mistakes
 from threestudio_like.run.folder import RunFolder, failing
@@ -101,6 +101,8 @@ def run(config: Mapping[str, Any], folder: RunFolder, first: Any) -> None:
         with failing(folder, "stages", name), mistakes(f"stages.{name}"):
             data = prepared(stages[name]["data"], f"stages.{name}.data") if first is None else first
             first = None
+            if folder.writes and name == plan[0]:
+                intake.remember(data, folder.path)
             metrics = run_stage(stages[name], name, folder, data=data, before=before, seed=config["seed"])
         folder.record_part("stages", name, state="finished", **metrics)
         log.info("%s: finished in %.0f s", name, metrics["seconds"])

@@ -5,6 +5,7 @@ A step's randomness is a function of (seed, step, rank) alone, so a resumed run 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, ClassVar, NamedTuple
@@ -15,9 +16,14 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from threestudio_like.geometry.base import Geometry
 from threestudio_like.loggers.images import show
+from threestudio_like.metrics.shape import overlap
 from threestudio_like.schedule.anneal import Schedule, as_schedule
 
+log = logging.getLogger(__name__)
+COMPARED = 48  # cells a side of the volumes that are compared when a stage takes over
+DIRECTIONS = 32  # from which they are looked at
 Weight = float | Schedule
 
 
@@ -25,7 +31,7 @@ class Optimization(NamedTuple):
     """An optimiser, called with parameter groups, and the learning rate of each prefix of their names."""
 
     optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer]
-    learning_rates: Mapping[str, float]
+    learning_rates: Mapping[str, float | None]  # null: there are no such parameters
 
 
 class System(LightningModule):
@@ -54,6 +60,7 @@ class System(LightningModule):
         check_names(self.losses, weights)
         self.seed = seed
         self.weights = {name: as_schedule(weight) for name, weight in weights.items()}
+        self.rates = {name: rate for name, rate in optimization.learning_rates.items() if rate is not None}
         self.optimization = optimization
         self.draw_every = draw_every
 
@@ -72,7 +79,7 @@ class System(LightningModule):
     def keep_pace(self, factor: float) -> None:
         """Learning rates as they are configured, times `factor`: a function of the step, not of the past."""
         for group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
-            group["lr"] = factor * self.optimization.learning_rates[group["name"]]
+            group["lr"] = factor * self.rates[group["name"]]
 
     def training_step(self, batch: Any, batch_idx: int) -> Float[Tensor, ""]:
         """The weighted sum."""
@@ -103,7 +110,7 @@ class System(LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         """One optimiser, one group for each learning rate."""
-        return self.optimization.optimizer(parameter_groups(self, self.optimization.learning_rates))
+        return self.optimization.optimizer(parameter_groups(self, self.rates))
 
 
 def mixed(*numbers: int) -> int:
@@ -115,6 +122,14 @@ def mixed(*numbers: int) -> int:
         state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
         state ^= state >> 31
     return state % 2**63
+
+
+def kept_share(source: Geometry, target: Geometry) -> float:
+    """How much of a stage's volume the next one begins with: intersection over union; it is also logged."""
+    share = overlap(source.surface(COMPARED), target.surface(COMPARED), DIRECTIONS, COMPARED)
+    names = type(source).__name__, type(target).__name__
+    log.info("from %s to %s: the volumes' intersection over union is %.3f", *names, share)
+    return share
 
 
 def check_names(losses: Iterable[str], weights: Mapping[str, Weight]) -> None:

@@ -6,7 +6,6 @@ splatting (Kerbl et al. 2023) are this system, each with its geometry, its rende
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from systems.base import Optimization, System, Weight
+from systems.base import Optimization, System, Weight, kept_share
 from threestudio_like.data import hull
 from threestudio_like.geometry.base import Cloud, Geometry
 from threestudio_like.geometry.convert import begin, fit_box, fit_sdf
@@ -25,16 +24,12 @@ from threestudio_like.loggers.images import column, row
 from threestudio_like.losses import image, mesh, shape
 from threestudio_like.losses.reference import normal_cosine
 from threestudio_like.metrics.image import mask_iou, psnr, ssim
-from threestudio_like.metrics.shape import depths, occupancy, volume_iou
 from threestudio_like.ops.camera import split
-from threestudio_like.records import Mesh, Posed, Render, View
+from threestudio_like.records import Posed, Render, View
 from threestudio_like.scene import Scene
 from threestudio_like.schedule.anneal import Schedule
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
-COMPARED = 48  # cells a side of the volumes that are compared when a stage takes over
-DIRECTIONS = 32  # from which they are looked at
 
 
 class Fit(System):
@@ -97,9 +92,7 @@ class Fit(System):
         self.hull = False
         if isinstance(target, Cloud):
             return
-        self.kept = overlap(source.surface(COMPARED), target.surface(COMPARED))
-        names = type(source).__name__, type(target).__name__
-        log.info("from %s to %s: the volumes' intersection over union is %.3f", *names, self.kept)
+        self.kept = kept_share(source, target)
 
     def setup(self, stage: str) -> None:
         """Before a checkpoint is read and an optimiser is made."""
@@ -207,10 +200,3 @@ def on(view: View, device: torch.device) -> View:
     shift = None if camera.shift is None else camera.shift.to(device)
     camera = camera._replace(c2w=camera.c2w.to(device), fov_y=camera.fov_y.to(device), shift=shift)
     return View(camera, view.rgb.to(device), view.alpha.to(device))
-
-
-def overlap(one: Mesh, other: Mesh) -> float:
-    """Intersection over union of two volumes, as they are seen from outside."""
-    reach = 1.02 * float(torch.stack([one.vertices.abs().max(), other.vertices.abs().max()]).max())
-    inside = [occupancy(depths(each, reach, DIRECTIONS), reach, COMPARED) for each in (one, other)]
-    return volume_iou(*inside)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from systems.base import Optimization, System, Weight
+from systems.base import Optimization, System, Weight, kept_share
 from threestudio_like.geometry.base import Geometry
 from threestudio_like.geometry.convert import begin
 from threestudio_like.loggers.images import column, row
@@ -45,12 +46,18 @@ class Lift(System):
         self.renderer = renderer
         self.guidance = nn.ModuleDict(dict(guidance))
         self.prompt = prompt
+        self.kept: float | None = None
 
     def begin_from(self, scene: Scene) -> None:
-        """Take over what the stage before has made."""
+        """Take over what the stage before has made, and measure how much of its volume that kept."""
         target, source = self.scene.geometry, scene.geometry
         assert isinstance(target, Geometry) and isinstance(source, Geometry)
         begin(target, source)
+        self.kept = kept_share(source, target)
+
+    def measure(self, data: Any) -> dict[str, float]:
+        """What is known when it is done."""
+        return {} if self.kept is None else {"handover_iou": self.kept}
 
     def show(self, camera: Camera, step: int) -> Render:
         """The scene as these cameras see it."""

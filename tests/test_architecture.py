@@ -279,7 +279,14 @@ def test_shapes_are_checked_while_tests_run() -> None:
 
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
-UNMIRRORED = ("config", "trainer/", "stage/", "experiment/", "hydra/")  # they configure no class of ours
+UNMIRRORED = (
+    "config",
+    "trainer/",
+    "stage/",
+    "experiment/",
+    "study/",
+    "hydra/",
+)  # they configure no class of ours
 # several configurations of one file
 VARIANTS = {
     "schedule/vp_linear": "schedule/vp",

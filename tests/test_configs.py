@@ -3,6 +3,7 @@
 import inspect
 import pkgutil
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from threestudio_like.data.objects import held_out
 from threestudio_like.run.composition import resolved
 from threestudio_like.run.plan import check_plan
 from threestudio_like.run.signatures import check
@@ -19,7 +21,8 @@ from threestudio_like.run.stages import check_parts, check_trainer, placed
 CONFIGS = Path(__file__).parents[1] / "configs"
 NAMES = sorted(str(file.relative_to(CONFIGS).with_suffix("")) for file in CONFIGS.rglob("*.yaml"))
 EXPERIMENTS = [name.removeprefix("experiment/") for name in NAMES if name.startswith("experiment/")]
-PARTS = [name for name in NAMES if not name.startswith(("experiment/", "config", "stage/"))]
+PARTS = [name for name in NAMES if not name.startswith(("experiment/", "config", "stage/", "study/"))]
+STUDIES = [name.removeprefix("study/") for name in NAMES if name.startswith("study/")]
 ROOT = {
     "image": None,
     "object": None,
@@ -99,6 +102,19 @@ def test_experiment_would_start(name: str) -> None:
     assert isinstance(config, DictConfig)
     check_plan(resolved(config))
     check_parts(resolved(config))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_asks_of_experiments_that_are_there_about_objects_nobody_trained_on(name: str) -> None:
+    config = hydra.compose("config", overrides=[f"study={name}"], return_hydra_config=True)
+    asked = config.hydra.sweeper.params
+    for object_name in asked.object.split(","):
+        words = object_name.removeprefix("furniture/").replace("-", " ")
+        assert held_out(words), object_name
+    for experiment in asked.experiment.split(","):
+        pattern = experiment.removeprefix("glob(").removesuffix(")")
+        assert any(fnmatch(known, pattern) for known in EXPERIMENTS), experiment
+    assert config.resume == "auto" and config.hydra.mode.name == "MULTIRUN"
 
 
 def test_cues_of_the_picture_need_no_path() -> None:

@@ -84,6 +84,7 @@ class Samples(NamedTuple):
     gradients: Float[Tensor, "S 3"]  # of the field, outward: eikonal and orientation losses
     directions: Float[Tensor, "S 3"]  # of the sample's ray
     rays: Int[Tensor, " S"]  # which ray, of the B H W pixels in a row
+    points: Float[Tensor, "S 3"]  # where
 
 
 class Ellipsoids(NamedTuple):

@@ -6,21 +6,62 @@ four in the official configuration): the schedules of the two weights say when.
 
 from __future__ import annotations
 
-from jaxtyping import Float
-from torch import Tensor
+from collections.abc import Mapping
+from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from systems.base import Optimization, Weight
 from systems.lift import Lift
 from threestudio_like.geometry.tetgrid import TetGrid
 from threestudio_like.losses import mesh
 from threestudio_like.records import Batch, Mesh, Render
+from threestudio_like.scene import Scene
 
 
 class Fine(Lift):
-    """The scene's geometry is explicit: deformable tetrahedra, rendered as a mesh."""
+    """The scene's geometry is explicit: deformable tetrahedra, rendered as a mesh.
+
+    strategy: what changes it between steps (geometry/subdivide.py).
+    """
 
     hybrid = ("image", "shape", "view")
     regularisers = ("normal_consistency", "laplacian", "sign_change")
     losses = (*Lift.reference, *hybrid, *regularisers)
+
+    def __init__(
+        self,
+        *,
+        scene: Scene,
+        renderer: nn.Module,
+        guidance: Mapping[str, nn.Module],
+        prompt: str,
+        seed: int,
+        weights: Mapping[str, Weight],
+        optimization: Optimization,
+        draw_every: int,
+        strategy: nn.Module,
+    ) -> None:
+        super().__init__(
+            scene=scene,
+            renderer=renderer,
+            guidance=guidance,
+            prompt=prompt,
+            seed=seed,
+            weights=weights,
+            optimization=optimization,
+            draw_every=draw_every,
+        )
+        self.strategy = strategy
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
+    ) -> None:
+        """The strategy comes right after the optimiser, as a checkpoint is written soon after."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        step = self.trainer.global_step  # counted up after this
+        self.strategy.after_step(self.scene, None, optimizer, step)  # type: ignore[operator]
 
     def compute(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """A look from the user's camera, one from a random camera, and the surface itself."""

@@ -7,7 +7,8 @@ texture follows it: renders get closer to what the model learns, and the model l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -17,18 +18,31 @@ from systems.lift import Lift
 from threestudio_like.losses.image import eroded, masked_l1
 from threestudio_like.records import Batch, Render
 from threestudio_like.scene import Scene
+from threestudio_like.schedule.anneal import Schedule
+
+
+class Learner(NamedTuple):
+    """A network that a guidance may train: by which method, and what its parameters are called."""
+
+    method: str
+    parameters: str
 
 
 class Texture(Lift):
     """`guidance.texture` is BSD, or VSD or SDS in its place; `guidance.view`, if there, a view prior's SDS.
 
-    Due at a step, by their weights: `dreambooth` trains that model, `lora` the score of the renders.
+    Due at a step, by their weights: `dreambooth` trains that model, `lora` the score of the renders. What the
+    guidance has no network for is not computed, and its learning rate not asked for; steps that only the
+    DreamBooth model has are skipped where there is none: the others follow on.
     erosion: pixels taken off the mask of the picture, whose rim is mixed with its background.
     refresh_every: steps of DreamBooth training from one augmented render to the next.
     """
 
     distillation = ("texture", "view")
-    learners = ("lora", "dreambooth")
+    learners = {
+        "lora": Learner("fit", "guidance.texture.learner"),
+        "dreambooth": Learner("fit_dreambooth", "guidance.texture.dreambooth"),
+    }
     losses = ("rgb", *distillation, *learners)
 
     def __init__(
@@ -57,6 +71,13 @@ class Texture(Lift):
         )
         self.erosion = erosion
         self.refresh_every = refresh_every
+        absent = [name for name, it in self.learners.items() if not hasattr(guidance["texture"], it.method)]
+        self.rates = without(self.rates, [self.learners[name].parameters for name in absent])
+        if "dreambooth" in absent:
+            skipped = Skipped(self.weights["dreambooth"])
+            self.weights = {name: partial(skipped, weight) for name, weight in self.weights.items()}
+        for name in absent:
+            self.weights[name] = nothing
 
     def compute(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """The picture's colours; then what priors say of a random view, and what they learn from it."""
@@ -89,3 +110,30 @@ class Texture(Lift):
         if self.due("lora", batch.step):
             losses["lora"] = guidance.fit(*seen)
         return losses
+
+
+class Skipped:
+    """Another clock, on which the steps at which a schedule is not zero do not exist."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.steps: list[int] = []  # of the schedule's clock, those that remain
+
+    def __call__(self, weight: Schedule, step: int) -> float:
+        """`weight` at the step that comes in the place of this one."""
+        latest = self.steps[-1] + 1 if self.steps else 0
+        while len(self.steps) <= step:
+            if self.schedule(latest) == 0:
+                self.steps.append(latest)
+            latest += 1
+        return weight(self.steps[step])
+
+
+def nothing(step: int) -> float:
+    """The weight of what there is not."""
+    return 0.0
+
+
+def without(rates: Mapping[str, float], names: list[str]) -> dict[str, float]:
+    """The learning rates but these."""
+    return {name: rate for name, rate in rates.items() if name not in names}

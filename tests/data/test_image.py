@@ -157,6 +157,15 @@ def test_remarks_are_for_the_log_of_the_stage(tmp_path, caplog):
     assert "several separate pieces" in caplog.text
 
 
+def test_what_leaves_the_picture_is_told_of_though_it_is_recentred(tmp_path, caplog):
+    cut = Picture.new("RGBA", (90, 60))
+    cut.paste((255, 0, 0, 255), (50, 20, 90, 60))
+    cut.save(tmp_path / "cut.png")
+    data = module(image=str(tmp_path / "cut.png"))
+    data.setup("fit")
+    assert data.master[[0, -1], :, 3].max() == 0 and "touches the picture's border" in caplog.text
+
+
 def test_a_mesh_s_light_is_the_one_that_priors_are_trained_under():
     read = [
         yaml.safe_load((CONFIGS / "data" / f"{name}.yaml").read_text())["light"]

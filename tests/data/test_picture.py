@@ -234,6 +234,8 @@ def test_remarks():
     assert remarks(alpha) == []
     alpha[10:40, 30:50] = 1
     assert len(remarks(alpha)) == 2
+    (said,) = remarks(torch.ones(50, 50, 1))
+    assert said.startswith("the cut-out is the whole picture")
 
 
 def test_an_object_of_a_few_pixels_is_refused_with_their_count():

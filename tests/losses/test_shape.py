@@ -18,6 +18,7 @@ def met(gradients, directions, weights, rays):
         gradients=torch.tensor(gradients),
         directions=torch.tensor(directions),
         rays=torch.tensor(rays),
+        points=torch.zeros(count, 3),
     )
 
 
@@ -33,9 +34,17 @@ def test_orientation_counts_what_faces_away_for_each_ray():
 
 
 def test_nothing_met_is_no_loss():
-    empty = Samples(*[torch.zeros(0)] * 3, *[torch.zeros(0, 3)] * 2, torch.zeros(0, dtype=torch.long))
+    empty = Samples(
+        *[torch.zeros(0)] * 3, *[torch.zeros(0, 3)] * 2, torch.zeros(0, dtype=torch.long), torch.zeros(0, 3)
+    )
     assert shape.eikonal(empty).item() == 0
     assert shape.orientation(empty).item() == 0
+
+
+def test_solid_smoothness_is_the_mean_difference_of_normals():
+    up, left = torch.tensor([[0.0, 0, 1], [0, 0, 1]]), torch.tensor([[0.0, 0, 1], [1, 0, 0]])
+    assert shape.solid_smoothness(up, left).item() == pytest.approx(2 / 6)
+    assert shape.solid_smoothness(up[:0], up[:0]).item() == 0
 
 
 def test_entropy_of_a_half_is_log_two():

@@ -25,6 +25,7 @@ def folder(tmp_path):
     for name in ("preview.png", "front.png"):
         imageio.imwrite(tmp_path / "export" / name, pixels)
     (tmp_path / "export" / "turntable.mp4").write_bytes(b"film")
+    imageio.imwrite(tmp_path / "input.png", pixels)
     (tmp_path / "export" / "model.glb").write_bytes(b"glTF")
     lines = [json.dumps({"step": step, "loss/rgb": 1 / (step + 1)}) for step in range(500)]
     (tmp_path / "coarse" / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 500, "lo')
@@ -72,6 +73,12 @@ def test_it_needs_no_other_file(folder):
     assert "link" not in tags.names and tags.names.count("script") == 2  # the model, and what turns it
     assert all(ref.startswith("data:") or ref == "export/model.glb" for ref in tags.references)
     assert {"video", "svg", "img", "table"} <= set(tags.names)
+
+
+def test_the_first_picture_is_what_the_system_saw(folder):
+    text, _ = page(folder)
+    captions = re.findall(r"<figcaption>([^<]*)</figcaption>", text)
+    assert captions[0].startswith("what the system saw")
 
 
 def test_words_are_escaped_and_shown(folder):

@@ -63,7 +63,7 @@ def scored(folder, scale: float, source) -> dict[str, float]:
         truth.vertices * scale, truth.faces, uv=uv, uv_faces=torch.zeros_like(truth.faces), texture=texture
     )
     write_glb(folder / "export" / "model.glb", model)
-    score = Score(views=4, side=48, directions=48, resolution=32, points=4000, seed=0)
+    score = Score(views=4, side=48, directions=48, resolution=32, points=4000, seed=0, embedding=None)
     return score(source, folder)
 
 
@@ -91,11 +91,37 @@ def test_a_picture_has_no_truth_but_its_own_view(folder):
 
 
 def test_without_a_model_it_says_so(tmp_path, folder):
-    score = Score(views=4, side=48, directions=8, resolution=8, points=10, seed=0)
+    score = Score(views=4, side=48, directions=8, resolution=8, points=10, seed=0, embedding=None)
     with pytest.raises(ValueError, match="needs the export"):
         score(data(folder), tmp_path)
 
 
 def test_settings_are_checked_before_a_run():
     with pytest.raises(ValueError, match="views: at least 1"):
-        Score(views=0, side=48, directions=8, resolution=8, points=10, seed=0)
+        Score(views=0, side=48, directions=8, resolution=8, points=10, seed=0, embedding=None)
+
+
+class Brightness:
+    """Says of a picture how red and how blue it is."""
+
+    def pictures(self, image):
+        return (image[..., [0, 2]] * image[..., 3:]).mean((1, 2))
+
+
+def test_an_embedding_tells_how_views_agree_without_a_truth(folder):
+    """One that sees brightness alone: one colour all around is like itself, two are not."""
+    score = Score(views=2, side=32, directions=8, resolution=8, points=10, seed=0, embedding=Brightness())
+    source = data(folder, object=str(folder / "truth.ply"))
+    alike = score.agreement(source.truth, source)
+    assert alike["view_similarity"] > 0.999 and alike["view_consistency"] > 0.999
+    side = source.truth.vertices @ source.reference(32).camera.c2w[0, :3, 0] > 0  # of the picture
+    halves = torch.where(side[:, None], torch.tensor([1.0, 0, 0]), torch.tensor([0, 0, 1.0]))
+    unlike = score.agreement(source.truth._replace(rgb=halves), source)
+    assert unlike["view_consistency"] < 0.9
+    assert (
+        score.embedding is not None
+        and Score(views=2, side=32, directions=8, resolution=8, points=10, seed=0, embedding=None).agreement(
+            source.truth, source
+        )
+        == {}
+    )

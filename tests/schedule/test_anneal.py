@@ -33,6 +33,15 @@ def test_the_noise_levels_of_dreamcraft3d() -> None:
     assert [low(0), low(100), low(200), low(4000)] == pytest.approx([0.7, 0.45, 0.2, 0.2])
 
 
+def test_milestones_are_steps() -> None:
+    resolution = anneal.milestones(value=128, then=[[3000, 384], [4000, 512]])
+    assert [resolution(step) for step in (0, 2999, 3000, 3999, 4000, 9999)] == [128, 128, 384, 384, 512, 512]
+    assert anneal.milestones(value=3, then=[])(77) == 3
+    for then, said in ([[5, 1], [5, 2]], "must rise"), ([[1, 2, 3]], "pairs"):
+        with pytest.raises(ValueError, match=said):
+            anneal.milestones(value=1, then=then)
+
+
 def test_piecewise_is_lines_and_jumps() -> None:
     schedule = anneal.piecewise(points=[[10, 1.0], [20, 3.0], [20, 0.0], [30, 1.0]])
     values = [schedule(step) for step in (0, 10, 15, 19, 20, 25, 30, 99)]

@@ -18,16 +18,19 @@ SMALL = {"num_levels": 4, "log2_table": 10, "base_resolution": 4, "finest_resolu
 
 @pytest.fixture
 def built():
-    """(stage, overrides of its system) -> the system of the small experiment, with untrained priors."""
+    """(stage, overrides of its system) -> the system of the small experiment, with untrained priors.
 
-    def build(stage: str, *overrides: str):
+    experiment: another one of dreamcraft3d's; groups: other parts for its slots.
+    """
+
+    def build(stage: str, *overrides: str, experiment: str = "small", groups: Sequence[str] = ()):
         GlobalHydra.instance().clear()
         key = f"stages.{stage}.system"
         small = [f"{key}.scene.geometry.encoding.{name}={value}" for name, value in SMALL.items()]
-        common = ["experiment=dreamcraft3d/small", "image=none.png", "prompt=a ball"]
+        common = [f"experiment=dreamcraft3d/{experiment}", "image=none.png", "prompt=a ball"]
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
             own = [f"{key}.{override}" for override in overrides]
-            config = hydra.compose("config", [*common, *small, *own])
+            config = hydra.compose("config", [*common, *groups, *small, *own])
             node = hydra.utils.instantiate(config.stages[stage].system, _convert_="all")
         GlobalHydra.instance().clear()
         torch.manual_seed(0)

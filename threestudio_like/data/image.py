@@ -91,7 +91,7 @@ class Image(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Say what may be wrong with the picture."""
-        for remark in picture.remarks(self.master[..., 3:]):
+        for remark in picture.remarks(self.cut[..., 3:]):
             log.warning("%s: %s", self.file or self.object, remark)
 
     @cached_property
@@ -100,16 +100,22 @@ class Image(LightningDataModule):
         return None if self.object is None else named.read(self.object)
 
     @cached_property
-    def master(self) -> Float[Tensor, "size size 4"]:
-        """The prepared square picture, straight alpha."""
+    def cut(self) -> Float[Tensor, "H W 4"]:
+        """The object cut out of the picture, still where it was."""
         if self.truth is not None:
             view = draw(self.truth, self.pose.camera(self.size), self.light)
             return torch.cat([view.rgb, view.alpha], dim=-1)[0]
         assert self.file is not None
         path = Path(self.file).expanduser()
         read = picture.read(path, self.max_pixels, 4 * self.size)
-        cut = picture.cutout(read, self.matting, name=str(path), threshold=self.threshold)
-        return picture.recentred(cut, size=self.size, share=self.share, threshold=self.threshold)
+        return picture.cutout(read, self.matting, name=str(path), threshold=self.threshold)
+
+    @cached_property
+    def master(self) -> Float[Tensor, "size size 4"]:
+        """The prepared square picture, straight alpha; one of a mesh is not moved, as its camera is known."""
+        if self.truth is not None:
+            return self.cut
+        return picture.recentred(self.cut, size=self.size, share=self.share, threshold=self.threshold)
 
     def reference(self, side: int) -> View:
         """The picture at `side` pixels with its camera, and with depth and normals if they are asked for."""

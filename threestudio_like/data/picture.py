@@ -123,9 +123,11 @@ def resized(picture: Float[Tensor, "h w 4"], height: int, width: int) -> Float[T
 
 
 def remarks(alpha: Float[Tensor, "H W 1"]) -> list[str]:
-    """What a user may want to know about a cut-out: an object that leaves the picture, or several objects."""
+    """What a user may want to know about a cut-out: no cut, one that leaves the picture, several."""
     mask = alpha[..., 0] > 0.5
     found = []
+    if mask.float().mean() > 0.98:
+        return ["the cut-out is the whole picture: give one with alpha, or with a plain background"]
     border = torch.cat([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     if border.float().mean() > 0.02:
         found.append("the object touches the picture's border: what lies beyond it is not known")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -46,6 +47,10 @@ class Implicit(Geometry):
         """(sdf, features, gradient) of the same points: what the three say, for less."""
         return self.sdf(points), self.features(points), self.gradient(points)
 
+    def normals(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
+        """Unit, outward."""
+        return F.normalize(self.gradient(points), dim=-1)
+
 
 class Volume(Geometry):
     """A fog, thick where the object is: what volume renderers of density take."""
@@ -62,6 +67,12 @@ class Volume(Geometry):
         Its length may be that of any increasing function of the density: normals need its direction alone.
         """
         raise NotImplementedError
+
+    def normals(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
+        """Unit, out of the fog; 0 where it is even."""
+        gradients = self.evaluate(points, gradients=True)[2]
+        assert gradients is not None
+        return -F.normalize(gradients, dim=-1)
 
 
 class Explicit(Geometry):

@@ -154,9 +154,9 @@ def tetgrid_to_tetgrid(target: TetGrid, source: TetGrid) -> None:
     """The same tetrahedra, cut further if the target's are; distances are looked up if they are others."""
     target.lower.copy_(source.lower)
     target.upper.copy_(source.upper)
-    if target.resolution == source.resolution and target.subdivisions >= source.subdivisions:
+    if target.resolution == source.resolution:
         target.adopt(source.grid(), source.reach, source.distance, source.deformation)
-        for _ in range(target.subdivisions - source.subdivisions):
+        for _ in range(target.subdivisions - source.level):
             target.subdivide()
     else:  # finite, because a vertex on the rim may be outside
         target.sample(lambda points: source.sdf(points)[:, 0].clamp(max=2 * source.radius))

@@ -7,6 +7,7 @@ large ones fall into two smaller ones drawn from them. Faint, huge ones go. Now 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from threestudio_like.geometry.gaussians import Gaussians
+from threestudio_like.geometry.moments import exchange
 from threestudio_like.ops.splat import rotation_matrices
 from threestudio_like.records import Footprints, Render
 
@@ -145,22 +147,10 @@ class Densify(nn.Module):
 def select(
     geometry: Gaussians, optimizer: Optimizer, source: Int[Tensor, " M"], fresh: Bool[Tensor, " M"]
 ) -> None:
-    """Make the Gaussians those of `source`; the optimiser's moments go along, and are 0 for `fresh` ones.
-
-    The parameters are new tensors: graphs of earlier steps would not take gradients of another size.
-    """
+    """Make the Gaussians those of `source`; the optimiser's moments go along, and are 0 for `fresh` ones."""
     for name, old in list(geometry.named_parameters()):
         new = nn.Parameter(old.detach()[source], requires_grad=old.requires_grad)
-        for group in optimizer.param_groups:
-            group["params"] = [new if parameter is old else parameter for parameter in group["params"]]
-        if old in optimizer.state:
-            state = optimizer.state.pop(old)
-            optimizer.state[new] = {
-                key: moved(value, source, fresh)
-                if isinstance(value, Tensor) and value.shape == old.shape
-                else value
-                for key, value in state.items()
-            }
+        exchange(optimizer, old, new, partial(moved, source=source, fresh=fresh))
         setattr(geometry, name, new)
 
 

@@ -1,12 +1,13 @@
 """DMTet: signed distances on the vertices of a deformable tetrahedral lattice (Shen et al. 2021).
 
 The lattice fills the box [lower, upper], which a conversion fits to the object; features fill all of it.
-Tetrahedra that the surface crosses are subdivided when it is handed over, not while it is trained: so a stage
-has the same parameters from its first step to its last, and can be resumed.
+Tetrahedra that the surface crosses are subdivided when it is handed over, or while it is trained
+(geometry/subdivide.py); a subdivided lattice is part of what is saved, so a stage can be resumed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,7 +33,7 @@ class TetGrid(Explicit):
         encoding: of points in [0, 1]^3, for the features.
         width, depth: of the features' MLP, hidden units and hidden layers.
         resolution: cells a side.
-        subdivisions: how many times the tetrahedra on the surface are cut in eight.
+        subdivisions: how many times the tetrahedra on the surface are cut in eight at first, if not more.
         sphere_radius: of the sphere it is at first.
         frozen: only the features are trained.
         min_component: parts with fewer faces than this share of the largest are dropped by `surface`, and
@@ -92,7 +93,8 @@ class TetGrid(Explicit):
         deformation: Float[Tensor, "V 3"],
     ) -> None:
         """Live on this lattice from now on; a subdivided one is part of what is saved."""
-        persistent = self.subdivisions > 0
+        self.level = round(-math.log2(self.resolution * float(reach.min())))  # how often it has been cut
+        persistent = max(self.level, self.subdivisions) > 0
         for name, tensor in {"places": grid.vertices, "tets": grid.tets, "reach": reach}.items():
             self.register_buffer(name, tensor.to(self.lower.device), persistent=persistent)
         for name, tensor in {"edges": grid.edges, "tet_edges": grid.tet_edges}.items():
@@ -120,11 +122,11 @@ class TetGrid(Explicit):
             known = len(self.distance)
 
     @torch.no_grad()
-    def subdivide(self) -> None:
+    def subdivide(self) -> Int[Tensor, "M 2"]:
         """Cut the tetrahedra on the surface in eight; it stays where it is (distances at middles are means).
 
-        The vertices stay where deformation has brought them, and may move from there: those of halved edges
-        half as far as before.
+        Returns both ends of each halved edge, whose middles come after the vertices that were there. Those
+        stay where deformation has brought them, and may move from there: at halved edges half as far.
         """
         grid, parents = subdivide(self.grid(), crossed(self.distance, self.grid()))
         places = with_middles(self.places + torch.tanh(self.deformation) * self.reach, parents)
@@ -133,6 +135,7 @@ class TetGrid(Explicit):
         reach[finer] /= 2
         distance = with_middles(self.distance, parents)
         self.adopt(grid._replace(vertices=places), reach, distance, torch.zeros_like(places))
+        return parents
 
     def features(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
         """From the encoding of the point."""
@@ -184,6 +187,6 @@ class TetGrid(Explicit):
 def _adopt_saved(grid: TetGrid, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
     """Before a state is loaded: the subdivided lattice is the saved one, whatever this one was."""
     names = [prefix + name for name in ("places", "tets", "reach", "distance", "deformation")]
-    if grid.subdivisions and all(name in state for name in names):
+    if all(name in state for name in names):
         places, tets, *others = (state[name] for name in names)
         grid.adopt(numbered(places, tets), *others)

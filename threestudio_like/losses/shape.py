@@ -46,6 +46,15 @@ def opacity_entropy(alpha: Float[Tensor, "B H W 1"]) -> Float[Tensor, ""]:
     return -(kept * kept.log() + (1 - kept) * (1 - kept).log()).mean()
 
 
+def solid_smoothness(normals: Float[Tensor, "S 3"], beside: Float[Tensor, "S 3"]) -> Float[Tensor, ""]:
+    """Mean absolute difference of the normals at points and at others a little beside; 0 if there are none.
+
+    In space rather than in a picture: surfaces seen at a slant count as others do.
+    """
+    difference = (normals - beside).abs()
+    return difference.sum() / max(difference.numel(), 1)
+
+
 def normal_smoothness(normal: Float[Tensor, "B H W 3"]) -> Float[Tensor, ""]:
     """Mean squared step between neighbouring normals, as colours (n + 1) / 2, within the object.
 

@@ -79,6 +79,13 @@ def volume_iou(one: Bool[Tensor, "R R R"], other: Bool[Tensor, "R R R"]) -> floa
     return int((one & other).sum()) / union if union else 1.0
 
 
+def overlap(one: Mesh, other: Mesh, directions: int, resolution: int) -> float:
+    """Intersection over union of two volumes, as they are seen from so many directions; cells a side."""
+    reach = 1.02 * float(torch.stack([one.vertices.abs().max(), other.vertices.abs().max()]).max())
+    inside = [occupancy(depths(each, reach, directions), reach, resolution) for each in (one, other)]
+    return volume_iou(*inside)
+
+
 def core(inside: Bool[Tensor, "R R R"]) -> float:
     """The share of the shape's cells whose 26 neighbours are in it too: near 0 for thin ones, 0 if empty."""
     empty = 1 - inside[None, None].float()

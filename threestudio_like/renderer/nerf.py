@@ -129,7 +129,7 @@ class NeRF(nn.Module):
         values = torch.cat([rgb, middles[:, None], shown, torch.ones_like(density)], dim=-1)
         samples = None
         if normals is not None:
-            samples = Samples(None, weights, middles, normals, directions, found.ray)
+            samples = Samples(None, weights, middles, normals, directions, found.ray, points)
         return packed_sum(weights, values, found.ray, count), samples
 
     @torch.no_grad()

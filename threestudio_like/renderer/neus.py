@@ -123,7 +123,7 @@ class NeuS(nn.Module):
         rgb = scene.material(features, normals, directions)
         values = torch.cat([rgb, middles[:, None], normals, torch.ones_like(sdf)], dim=-1)
         sums = values.new_zeros(len(pixels.origins), 8).index_add(0, ray, weights[:, None] * values)
-        return sums, Samples(sdf[:, 0], weights, middles, gradients, directions, ray)
+        return sums, Samples(sdf[:, 0], weights, middles, gradients, directions, ray, points)
 
     def facing(self, cosine: Float[Tensor, " S"], step: int) -> Float[Tensor, " S"]:
         """Cosine of gradient and ray, at most 0: what recedes does not count, softly so at first.

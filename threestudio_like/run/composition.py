@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from threestudio_like.run.errors import UserError, hint, joined, one_line
-from threestudio_like.run.inputs import SOURCES, at, check_words, given, source, with_input
+from threestudio_like.run.inputs import AUTO, SOURCES, at, check_words, given, source, with_input
 from threestudio_like.run.plan import check_plan
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
@@ -26,7 +26,7 @@ EXPORT = "export."  # and all keys below it
 def tree_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
     """What will run, as plain values: a new run's, or that of the run to go on with; files are looked for."""
     check_words(config)
-    if config.resume is None:
+    if config.resume in (None, AUTO):
         tree = resolved(with_input(config, overrides))
     else:
         tree = saved(at(config.resume), overrides, config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ SOURCES = {
     "dataset": "a folder of posed pictures",
 }
 INPUTS = (*SOURCES, "prompt")  # one thing: a new picture leaves the configured words behind
+AUTO = "auto"  # of resume=: the run of the same settings, if there is one
 PATHS = {
     **SOURCES,
     "init": "the folder of a run's stage",
@@ -69,7 +71,7 @@ def with_input(config: DictConfig, overrides: list[str]) -> DictConfig:
     if any(given(key, overrides) for key in SOURCES):
         for key in INPUTS:
             if not given(key, overrides):
-                config[key] = "" if key == "prompt" else None
+                config[key] = words_of(config.object) if key == "prompt" else None
     for key in SOURCES:
         if config[key] is not None:
             config[key] = source(key, config[key])
@@ -78,6 +80,12 @@ def with_input(config: DictConfig, overrides: list[str]) -> DictConfig:
     if config.image is None and given("elevation", overrides):
         raise UserError("elevation: says where image= is seen from, and there is none")
     return config
+
+
+def words_of(name: str | None) -> str:
+    """Of an object that is given by a name and without words: `furniture/cup-cake` is a cup cake."""
+    found = re.fullmatch(r"furniture/(.+?)(/\d+)?", name or "")
+    return "" if not found or Path(name or "").exists() else re.sub(r"[\W_]+", " ", found[1]).strip()
 
 
 def source(key: str, name: str) -> str:

@@ -41,6 +41,8 @@ MEANING = {
     "normal_error_deg": "mean angle between the surfaces' normals",
     "front_psnr": "dB, at the picture's own camera",
     "mask_iou": "outline against the picture's, at its own camera",
+    "view_similarity": "cosine of new views and the picture, by an embedding",
+    "view_consistency": "cosine of new views and each other, by the same",
     "sample_psnr": "dB, of sampled views against the true ones",
     "sample_ssim": "of the same",
     "sample_mask_iou": "of their outlines",

@@ -8,6 +8,12 @@ can be judged.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
 
 from threestudio_like.data.draw import OVERSAMPLING
 from threestudio_like.data.draw import draw as draw_lit
@@ -24,10 +30,19 @@ from threestudio_like.metrics.shape import (
     surface_points,
     volume_iou,
 )
+from threestudio_like.metrics.similarity import view_consistency
 from threestudio_like.ops.camera import around
 from threestudio_like.records import Mesh
 
 MARGIN = 1.02  # of the box that volumes are counted in, beyond the larger mesh
+
+
+class Embedder(Protocol):
+    """What tells pictures apart, such as priors.embedding.Embedding."""
+
+    def pictures(self, image: Float[Tensor, "B H W 4"]) -> Float[Tensor, "B D"]:
+        """Of pictures over white with their alpha."""
+        ...
 
 
 class Score:
@@ -37,10 +52,19 @@ class Score:
     side: pixels of every view.
     directions: of the depth maps that say what is inside. resolution: cells a side of the volume.
     points: on each surface, for distances. seed: of those points.
+    embedding: of pictures, by which the new views agree with the picture and with each other; null: not told.
     """
 
     def __init__(
-        self, *, views: int, side: int, directions: int, resolution: int, points: int, seed: int
+        self,
+        *,
+        views: int,
+        side: int,
+        directions: int,
+        resolution: int,
+        points: int,
+        seed: int,
+        embedding: Embedder | None,
     ) -> None:
         counts = {"views": views, "side": side, "directions": directions}
         for name, count in {**counts, "resolution": resolution, "points": points}.items():
@@ -48,6 +72,7 @@ class Score:
                 raise ValueError(f"{name}: at least 1, not {count}")
         self.views, self.side = views, side
         self.directions, self.resolution, self.points, self.seed = directions, resolution, points, seed
+        self.embedding = embedding
 
     def __call__(self, data: Image | PosedViews, folder: Path) -> dict[str, float]:
         """Measure export/model.glb of a run's folder, or the other file of it that was asked for."""
@@ -56,7 +81,7 @@ class Score:
         if not made:
             raise ValueError("no export/model.glb to measure: the score needs the export")
         model = read(made[0])
-        front = self.front(model, data)
+        front = {**self.agreement(model, data), **self.front(model, data)}
         truth = data.truth
         if truth is None:
             return front
@@ -70,6 +95,19 @@ class Score:
             "front_psnr": float(psnr(over_white(view), over_white(reference))),
             "mask_iou": float(mask_iou(view.alpha, reference.alpha)),
         }
+
+    @torch.no_grad()
+    def agreement(self, model: Mesh, data: Image | PosedViews) -> dict[str, float]:
+        """Of new views, by what the embedding takes for alike; no truth is needed."""
+        if self.embedding is None:
+            return {}
+        reference = data.reference(self.side)
+        seen = draw(model, around(reference.camera, self.views, 0.5), OVERSAMPLING)
+        views, picture = self.embedding.pictures(seen.rgba), self.embedding.pictures(reference.rgba)
+        found = {"view_similarity": float(F.cosine_similarity(views, picture, dim=-1).mean())}
+        if self.views > 1:
+            found["view_consistency"] = float(view_consistency(views))
+        return found
 
     def novel(self, model: Mesh, truth: Mesh, data: Image | PosedViews) -> dict[str, float]:
         """From new views: its own colours against the mesh under the picture's light; the normals of both."""

@@ -16,12 +16,12 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from threestudio_like.files import write
 from threestudio_like.ops.dispatch import table
-from threestudio_like.run import scenes, stages
+from threestudio_like.run import again, scenes, stages
 from threestudio_like.run.composition import build, drift
 from threestudio_like.run.dry import rehearse
 from threestudio_like.run.errors import UserError
 from threestudio_like.run.folder import RunFolder, changes, circumstances, claimed, now, title
-from threestudio_like.run.inputs import SOURCES, at
+from threestudio_like.run.inputs import AUTO, SOURCES, at
 from threestudio_like.run.journal import journal
 from threestudio_like.run.plan import planned
 from threestudio_like.run.signatures import check
@@ -35,18 +35,21 @@ def start(
     tree: Mapping[str, Any], *, resume: str | None, experiment: str, overrides: list[str], dry: bool
 ) -> None:
     """Go on with `resume`, or begin a new run, for which there is no folder until its input is read."""
+    path = again.chosen(resume, tree, experiment)
+    if path and resume == AUTO and again.finished(path):
+        print(f"{path}: finished before, skipped", flush=True)
+        return
     choose_ops(tree)
-    first = None if resume else stages.first_input(tree)
+    first = None if path else stages.first_input(tree)
     stages.check_parts(tree)
     stages.check_weights(tree)
     if dry:
         rehearse(tree, experiment=experiment, first=first)
         return
-    path = at(resume) if resume else None
     ran = RunFolder(path, writes=first_process()) if path else begin(tree, experiment, overrides)
     try:
-        with journal(ran.path / "log.txt", shown=ran.writes), nullcontext() if resume else fresh(ran):
-            if resume and (difference := drift(tree, ran.manifest["overrides"])):
+        with journal(ran.path / "log.txt", shown=ran.writes), nullcontext() if path else fresh(ran):
+            if path and (difference := drift(tree, ran.manifest["overrides"])):
                 log.warning("%s", difference)
             execute(tree, ran, first)
     finally:

@@ -28,6 +28,8 @@ SCORES = (
     "normal_error_deg",
     "front_psnr",
     "mask_iou",
+    "view_similarity",
+    "view_consistency",
     "seconds",
 )
 PLACES = ("stage", "step", "started", "tags", "note")

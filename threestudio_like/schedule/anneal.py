@@ -49,6 +49,17 @@ def piecewise(*, points: Sequence[Sequence[Number]]) -> Schedule:
     return partial(_piecewise, steps=steps, values=values)
 
 
+def milestones(*, value: Number, then: Sequence[Sequence[Number]]) -> Schedule:
+    """`value` at first, and the other of each [step, other] from that step on: resolutions."""
+    if any(len(pair) != 2 for pair in then):
+        raise ValueError(f"milestones: then must be [step, value] pairs, not {list(then)}")
+    steps = [int(step) for step, _ in then]
+    if steps != sorted(set(steps)):
+        raise ValueError(f"milestones: steps must rise; they are {steps}")
+    values = tuple(_finite("then", other) for _, other in then)
+    return partial(_milestones, steps=tuple(steps), values=(_finite("value", value), *values))
+
+
 def every(*, value: Number | Schedule, period: int, begin: int, until: int) -> Schedule:
     """`value` while begin <= step mod period < until, else 0: losses that take turns."""
     if not 0 <= begin < until <= period:
@@ -100,6 +111,10 @@ def _piecewise(step: int, *, steps: tuple[float, ...], values: tuple[float, ...]
         return values[-1]
     fraction = (step - steps[after - 1]) / (steps[after] - steps[after - 1])
     return _straight(values[after - 1], values[after], fraction)
+
+
+def _milestones(step: int, *, steps: tuple[int, ...], values: tuple[float, ...]) -> float:
+    return values[bisect_right(steps, step)]
 
 
 def _every(step: int, *, value: Schedule, period: int, begin: int, until: int) -> float:

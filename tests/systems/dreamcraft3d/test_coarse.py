@@ -1,5 +1,6 @@
 """The coarse stage: what is due when, that the picture is met, and that the priors reach the geometry."""
 
+import pytest
 import torch
 
 OFF = ("guidance.image.prior.weights=null", "guidance.view.prior.weights=null")
@@ -45,6 +46,43 @@ def test_both_priors_move_the_geometry(built, ball):
         losses[name].backward()
         moved = system.scene.geometry.encoding.table.grad
         assert moved is not None and torch.isfinite(moved).all() and moved.abs().max() > 0
+
+
+FOG = ("renderer.num_steps=64", "renderer.resolution=16", "scene.geometry.bias.radius=0.45")
+
+
+def test_a_fog_takes_the_first_part_and_the_distances_begin_with_its_surface(built, ball):
+    """The official order of stages; every regulariser counts in the fog too."""
+    nerf = built("nerf", *OFF, *FOG, experiment="official_stages")
+    losses = nerf.compute(ball(0)) | nerf.compute(ball(1))
+    smooth = {"normal_smooth", "solid_smooth"}
+    assert set(losses) == {"rgb", "mask", "image", "view", "orient", "sparsity", "opaque"} | smooth
+    sum(losses.values()).backward()
+    assert nerf.scene.geometry.thickness.layers[0].weight.grad.abs().max() > 0
+    nerf.configure_optimizers()
+    neus = built("coarse", *OFF, *LATTICE, experiment="official_stages")
+    neus.begin_from(nerf.scene)
+    assert neus.measure(None)["handover_iou"] > 0.97
+    levels = neus.guidance["view"].levels
+    assert levels.low(0) == 0.2 and levels.high(0) == 0.5  # where the fog's have ended
+
+
+def test_solid_smoothness_straightens_normals_of_distances(built, ball):
+    neus = built("coarse", *OFF, *LATTICE, "weights.solid_smooth=1.0")
+    table = neus.scene.geometry.encoding.table
+    with torch.no_grad():
+        neus.scene.geometry.distance.layers[-1].weight.normal_(std=0.3)
+    rough = neus.compute(ball(1))["solid_smooth"]
+    rough.backward()
+    with torch.no_grad():
+        table -= 3e-4 * table.grad.sign()
+    assert neus.compute(ball(1))["solid_smooth"] < 0.9 * rough
+
+
+def test_a_fog_has_no_distances_to_be_even(built, ball):
+    nerf = built("nerf", *OFF, *FOG, "weights.eikonal=1.0", experiment="official_stages")
+    with pytest.raises(ValueError, match="weights.eikonal: a fog has no distances"):
+        nerf.compute(ball(0))
 
 
 def test_priors_are_neither_trained_nor_saved(built):

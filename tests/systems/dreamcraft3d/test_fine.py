@@ -1,6 +1,10 @@
 """The fine stage: it begins where the coarse one ended, and its surface moves."""
 
 import torch
+from pytorch_lightning import Trainer
+from torch.utils.data import DataLoader
+
+from threestudio_like.data.image import Stream
 
 OFF = ("guidance.image.prior.weights=null", "guidance.view.prior.weights=null")
 
@@ -31,6 +35,40 @@ def test_a_subdivided_stage_is_trained_and_goes_on_from_its_state(built, ball, f
     assert any(ours.distance is parameter for parameter in optimizer.param_groups[0]["params"])
     for name in ("vertices", "faces"):
         assert torch.equal(getattr(ours.mesh(), name), getattr(theirs.mesh(), name))
+
+
+def test_cut_while_it_trains_it_ends_alike_where_it_was_stopped(built, ball, tmp_path):
+    """Before, at and after the step that cuts."""
+    settings = ("scene.geometry.resolution=8", "strategy.at=[2]", "draw_every=1000")
+
+    def trained(until: int, checkpoint: str | None):
+        torch.manual_seed(0)
+        fine = built("fine", *OFF, *settings)
+        for name in ("image", "view"):
+            fine.weights[name] = lambda step: 0.0
+        trainer = Trainer(
+            accelerator="cpu",
+            max_steps=until,
+            default_root_dir=tmp_path,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        begin = 0 if checkpoint is None else torch.load(checkpoint, weights_only=True)["global_step"]
+        batches = DataLoader(Stream(lambda step: ball(step, side=24), begin), batch_size=None)
+        trainer.fit(fine, batches, ckpt_path=checkpoint, weights_only=True)
+        trainer.save_checkpoint(tmp_path / f"{until}.ckpt")
+        return fine
+
+    whole = trained(4, None)
+    assert whole.scene.geometry.level == 1
+    for stop in (1, 2, 3):
+        assert trained(stop, None).scene.geometry.level == (stop >= 2)
+        again = trained(4, str(tmp_path / f"{stop}.ckpt"))
+        assert again.scene.geometry.level == 1
+        for name, value in whole.state_dict().items():
+            assert torch.equal(value, again.state_dict()[name]), (stop, name)
 
 
 def test_normals_take_the_colours_place_when_shape_is_due(built, ball):

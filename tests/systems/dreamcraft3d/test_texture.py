@@ -1,6 +1,10 @@
 """The texture stage: the geometry stays, the picture is met, the cycle of learning and following turns."""
 
+import pytest
 import torch
+
+from systems.dreamcraft3d.texture import Skipped
+from threestudio_like.schedule.anneal import every
 
 OFF = (
     "guidance.texture.prior.weights=null",
@@ -43,6 +47,26 @@ def test_distillation_moves_colours_only(built, ball):
     losses = system.compute(ball(21))
     losses["texture"].backward()
     assert table.grad.abs().max() > 0 and system.scene.geometry.distance.grad is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "odd"), [("vsd", {"texture", "lora", "view"}), ("sds", {"texture", "view"})]
+)
+def test_another_guidance_takes_bsds_place_by_one_option(built, ball, fitted, kind, odd):
+    """There is no DreamBooth model, so its steps are left out, and no learning rate is idle."""
+    system = built("texture", *OFF, groups=[f"guidance@stages.texture.system.guidance.texture={kind}"])
+    assert [set(system.compute(ball(step))) for step in (0, 1, 80)] == [{"rgb"}, odd, {"rgb"}]
+    before = {name: value.detach().clone() for name, value in system.named_parameters()}
+    seen = fitted(system, ball, 2)
+    assert set(seen[1]) == odd
+    moved = {name for name, value in system.named_parameters() if not torch.equal(value, before[name])}
+    assert any(name.startswith("scene.geometry.encoding") for name in moved)
+    assert any(name.startswith("guidance.texture.learner") for name in moved) == (kind == "vsd")
+
+
+def test_a_clock_without_some_steps():
+    skipped = Skipped(every(value=1.0, period=5, begin=0, until=2))  # 2, 3, 4, 7, 8, 9, ...
+    assert [skipped(float, step) for step in (0, 2, 3, 5, 1)] == [2, 4, 7, 9, 3]
 
 
 def test_both_networks_and_the_pool_are_saved_and_come_back(built, ball):

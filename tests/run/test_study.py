@@ -1,0 +1,83 @@
+"""A study: what was finished is not done again, and the table says what was found."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from threestudio_like.run.study import main, text, trials
+
+
+def outcome(folder: Path, variant: str, thing: str, seed: int, **scores: float) -> None:
+    """A finished run's record."""
+    place = folder / variant / f"{thing}-{seed}"
+    (place / "export").mkdir(parents=True)
+    record = {"experiment": variant, "state": "finished", "seed": seed, "started": "2026-01-01T00:00:00+0000"}
+    (place / "run.json").write_text(json.dumps(record))
+    (place / "metrics.json").write_text(json.dumps({**scores, "stages": {}}))
+    (place / "config.yaml").write_text(f"object: furniture/{thing}\nimage: null\n")
+    Image.new("RGB", (70, 20), "red").save(place / "export" / "preview.png")
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    """Two variants on two objects, two seeds each; the better one by 0.1 and by 0.3."""
+    for thing, base, gain in (("cup", 0.5, 0.1), ("sofa", 0.3, 0.3)):
+        for seed, noise in ((0, -0.02), (1, 0.02)):
+            outcome(tmp_path, "plain", thing, seed, volume_iou=base + noise)
+            outcome(tmp_path, "better", thing, seed, volume_iou=base + noise + gain)
+    return tmp_path
+
+
+def test_an_object_counts_once_and_differences_are_of_pairs(outputs: Path) -> None:
+    lines = text(trials(outputs), "plain").splitlines()
+    means = {line.split()[1]: line for line in lines[2:] if line.startswith("| ") and "volume" not in line}
+    assert "| 4 " in means["plain"] or "4    | 0.4 ± 0.1" in means["plain"]
+    assert lines[-1].split("|")[1].strip() == "better"
+    assert lines[-1].split("|")[3].strip() == "+0.2 ± 0.1"  # 0.1 and 0.3, not four numbers
+    assert "0.4 ± 0.1" in next(line for line in lines if line.startswith("| plain"))
+
+
+def test_what_is_not_finished_is_left_out_and_the_latest_of_twins_counts(outputs: Path) -> None:
+    outcome(outputs / "again", "plain", "cup", 0, volume_iou=0.9)
+    file = outputs / "again" / "plain" / "cup-0" / "run.json"
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps({**record, "started": "2026-02-01T00:00:00+0000"}))
+    found = trials(outputs)
+    assert len(found) == 8
+    assert next(t for t in found if t[:3] == ("plain", "cup", 0)).scores["volume_iou"] == 0.9
+    file.write_text(json.dumps({**record, "started": "2026-02-01T00:00:00+0000", "state": "interrupted"}))
+    assert next(t for t in trials(outputs) if t[:3] == ("plain", "cup", 0)).scores["volume_iou"] == 0.48
+
+
+def test_the_command_writes_table_and_sheet(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(outputs), "--against", "plain"]) == 0
+    assert "difference to plain" in capsys.readouterr().out
+    assert (outputs / "study.md").exists()
+    sheet = Image.open(outputs / "sheet.png").convert("RGB")
+    counts = {colour: count for count, colour in sheet.getcolors(10**6)}
+    assert counts[(255, 0, 0)] == 8 * 96 * 336
+    assert main([str(outputs / "none")]) == 2
+
+
+def test_a_study_that_was_killed_goes_on_where_it_stopped(run, capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = run("study=tiny")
+    folders = sorted((outputs / "tiny").iterdir())
+    assert len(folders) == 2 and "2 runs" in capsys.readouterr().out
+    half = folders[1]
+    before = {folder: (folder / "second" / "scene.safetensors").read_bytes() for folder in folders}
+    record = json.loads((half / "run.json").read_text())
+    record["state"] = record["stages"]["second"]["state"] = "interrupted"
+    (half / "run.json").write_text(json.dumps(record))
+    (half / "second" / "scene.safetensors").unlink()
+    untouched = (folders[0] / "run.json").stat().st_mtime_ns
+    run("study=tiny")
+    said = capsys.readouterr().out
+    assert said.count("finished before, skipped") == 2  # a run, and the other's first stage
+    assert sorted((outputs / "tiny").iterdir()) == folders
+    assert (folders[0] / "run.json").stat().st_mtime_ns == untouched
+    for folder in folders:
+        assert (folder / "second" / "scene.safetensors").read_bytes() == before[folder]
+    run("study=tiny", "seed=1,2", "stages.first.system.rate=0.04")  # others' settings: new runs
+    assert len(list((outputs / "tiny").iterdir())) == 4

@@ -1,0 +1,153 @@
+"""Variants side by side: means with standard errors, differences to one of them, and a sheet of pictures.
+
+Written after every run of a sweep (`study=`, whose YAML names this as Hydra's callback) into its outputs as
+study.md and sheet.png; `python -m threestudio_like.run.study outputs/study/dreamcraft3d` does it once more.
+An object counts once, whatever its number of seeds: measurements of one object are not independent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from threestudio_like.files import write
+from threestudio_like.metrics.paired import estimated
+from threestudio_like.run.composition import plain
+from threestudio_like.run.inputs import SOURCES, at
+from threestudio_like.run.table import SCORES
+
+HEIGHT = 96  # pixels of a run's preview on the sheet
+
+
+class Trial(NamedTuple):
+    """One finished run."""
+
+    variant: str
+    thing: str  # what it was made from
+    seed: int
+    scores: Mapping[str, float]
+    folder: Path
+
+
+class Study(Callback):
+    """Hydra's callback. against: the variant that the others are compared with; null for none."""
+
+    def __init__(self, *, against: str | None) -> None:
+        self.against = against
+
+    def on_job_end(self, config: DictConfig, job_return: Any, **kwargs: Any) -> None:
+        """What is known so far."""
+        summarise(at(config.outputs), self.against)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """All of it; where it is, is said."""
+        folder = at(config.outputs)
+        if count := summarise(folder, self.against):
+            print(f"{folder}/study.md, sheet.png: {count} runs")
+
+
+def summarise(folder: Path, against: str | None) -> int:
+    """Write study.md and sheet.png; how many runs they tell of."""
+    found = trials(folder)
+    if found:
+        write(folder / "study.md", text(found, against))
+        from threestudio_like.export.sheet import write_sheet  # what composes needs no Pillow
+
+        things = [f"{trial.thing} {trial.seed}" for trial in found]
+        pictures = {
+            (trial.variant, thing): trial.folder / "export" / "preview.png"
+            for trial, thing in zip(found, things, strict=True)
+        }
+        write_sheet(folder / "sheet.png", pictures, variants(found), list(dict.fromkeys(things)), HEIGHT)
+    return len(found)
+
+
+def trials(folder: Path) -> list[Trial]:
+    """Every finished run below `folder`; of those of one variant, thing and seed, the latest."""
+    found: dict[tuple[str, str, int], Trial] = {}
+    records = [(json.loads(file.read_text()), file.parent) for file in folder.rglob("run.json")]
+    for record, place in sorted(records, key=lambda pair: str(pair[0].get("started", ""))):
+        if record.get("state") != "finished" or not (place / "metrics.json").exists():
+            continue
+        tree, numbers = plain(place / "config.yaml"), json.loads((place / "metrics.json").read_text())
+        thing = next((Path(str(tree[key])).stem for key in SOURCES if tree.get(key)), "?")
+        scores = {name: numbers[name] for name in SCORES if isinstance(numbers.get(name), (int, float))}
+        trial = Trial(record.get("experiment", "?"), thing, record.get("seed", 0), scores, place)
+        found[trial[:3]] = trial
+    return sorted(found.values(), key=lambda trial: trial[:3])
+
+
+def variants(found: Sequence[Trial]) -> list[str]:
+    """Their names, each once."""
+    return list(dict.fromkeys(trial.variant for trial in found))
+
+
+def text(found: Sequence[Trial], against: str | None) -> str:
+    """Markdown: a table of means, and one of differences to `against` over the same objects and seeds."""
+    names = [name for name in SCORES if any(name in trial.scores for trial in found)]
+    groups = {variant: [t for t in found if t.variant == variant] for variant in variants(found)}
+    lines = [
+        [variant, str(len(group)), *(mean(group, name) for name in names)]
+        for variant, group in groups.items()
+    ]
+    parts = ["mean ± standard error over objects", table(["variant", "runs", *names], lines)]
+    if against in groups:
+        base = {trial[1:3]: trial for trial in groups[against]}
+        lines = []
+        for variant, group in groups.items():
+            pairs = [(trial, base[trial[1:3]]) for trial in group if trial[1:3] in base]
+            if variant != against and pairs:
+                lines.append([variant, str(len(pairs)), *(difference(pairs, name) for name in names)])
+        if lines:
+            parts += [f"difference to {against}, of the same objects and seeds"]
+            parts += [table(["variant", "pairs", *names], lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def mean(group: Sequence[Trial], name: str) -> str:
+    """Of those that have this score."""
+    values = [(trial.thing, trial.scores[name]) for trial in group if name in trial.scores]
+    return str(estimated(values)) if values else ""
+
+
+def difference(pairs: Sequence[tuple[Trial, Trial]], name: str) -> str:
+    """Of each from its partner, with its sign."""
+    both = [(a, b) for a, b in pairs if name in a.scores and name in b.scores]
+    values = [(a.thing, a.scores[name] - b.scores[name]) for a, b in both]
+    if not values:
+        return ""
+    told = str(estimated(values))
+    return told if told.startswith("-") else f"+{told}"
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """In Markdown, with columns of equal width."""
+    cells = [list(head), *map(list, lines)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(head))]
+    cells.insert(1, ["-" * width for width in widths])
+    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in cells)
+
+
+def main(arguments: list[str]) -> int:
+    """Write both files of one folder, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m threestudio_like.run.study", description=__doc__)
+    parser.add_argument("folder", type=Path, help="of runs, such as outputs/study/dreamcraft3d")
+    parser.add_argument("--against", help="the variant that the others are compared with")
+    given = parser.parse_args(arguments)
+    if not given.folder.is_dir():
+        print(f"error: expected a folder of runs, got {str(given.folder)!r}", file=sys.stderr)
+        return 2
+    count = summarise(given.folder, given.against)
+    print((given.folder / "study.md").read_text() if count else f"no finished runs in {given.folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -78,7 +78,7 @@ def test_it_needs_no_other_file(folder):
 def test_the_first_picture_is_what_the_system_saw(folder):
     text, _ = page(folder)
     captions = re.findall(r"<figcaption>([^<]*)</figcaption>", text)
-    assert captions[0].startswith("what the system saw")
+    assert captions[0].startswith("as the system saw it")
 
 
 def test_words_are_escaped_and_shown(folder):

@@ -112,8 +112,8 @@ def inputs(folder: Path) -> str:
     given = Path(_inputs(folder).get("image") or "")
     small = given.is_file() and given.stat().st_size <= MAX_INPUT and given.suffix.lower() in KINDS
     shown = [
-        _figure(given, "as given") if small else "",
         _figure(folder / SEEN, "as the system saw it: colours, alpha, and what else it was told"),
+        _figure(given, "as given") if small else "",
     ]
     return f"<h2>input</h2>{''.join(shown)}" if any(shown) else ""
 

@@ -1,8 +1,10 @@
-"""Memory that the CPU kernels take again, and who may see it."""
+"""What is kept of CPU kernels: their machine code, until a source changes; memory, and who may see it."""
+
+import importlib.util
 
 import torch
 
-from threestudio_like.ops.backends.numba.kernels import lent
+from threestudio_like.ops.backends.numba.kernels import lent, sources
 from threestudio_like.ops.hashgrid import hashgrid
 
 
@@ -31,3 +33,29 @@ def test_a_graph_that_is_kept_is_read_twice_with_other_passes_between():
     held = hashgrid(others, table, (4, 8))
     (again,) = torch.autograd.grad(out, points)
     assert torch.equal(once, again) and held.grad_fn is not None
+
+
+def test_another_file_s_constant_makes_another_name(tmp_path):
+    (tmp_path / "backends").mkdir()
+    (tmp_path / "splat.py").write_text("DILATION = 0.3\n")
+    (tmp_path / "backends" / "blend.py").write_text("")
+    before = sources(tmp_path)
+    sources.cache_clear()
+    assert sources(tmp_path) == before
+    (tmp_path / "splat.py").write_text("DILATION = 0.0\n")
+    sources.cache_clear()
+    assert sources(tmp_path) != before
+
+
+def test_machine_code_is_kept_under_the_name_of_all_sources(tmp_path):
+    file = tmp_path / "one.py"
+    file.write_text(
+        "from threestudio_like.ops.backends.numba.kernels import kernel\n"
+        "@kernel\ndef add(first, step):\n    return first + step\n"
+    )
+    spec = importlib.util.spec_from_file_location("one", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.add(1, 2) == 3
+    kept = list((tmp_path / "__pycache__").glob("*.nbi"))
+    assert len(kept) == 1 and sources() in kept[0].name

@@ -8,12 +8,14 @@ tasks it does: `range(first, number of tasks, step)`; its results must not depen
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
 import math
 import os
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -21,10 +23,23 @@ import numpy as np
 import torch
 
 
+@functools.cache
+def sources(folder: Path = Path(__file__).parents[2]) -> str:
+    """A short name for the text of all ops: constants and parts of other files are compiled into kernels."""
+    text = hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        text.update(file.read_bytes())
+    return text.hexdigest()[:12]
+
+
 def kernel(function: Callable) -> Callable:
-    """Compile at the first call on a machine; the cache is beside the file or else in the user's folder."""
-    # unwrapped, because type checkers wrap functions in what numba cannot compile
-    return numba.njit(cache=True, nogil=True, error_model="numpy")(inspect.unwrap(function))
+    """Compile at the first call on a machine; the cache is beside the file or else in the user's folder.
+
+    numba looks only at the kernel's own file to tell whether its cache is old; the name in it tells the rest.
+    """
+    plain = inspect.unwrap(function)  # type checkers wrap functions in what numba cannot compile
+    plain.__qualname__ += f"_{sources()}"
+    return numba.njit(cache=True, nogil=True, error_model="numpy")(plain)
 
 
 def part(function: Callable) -> Callable:

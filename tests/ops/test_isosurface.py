@@ -9,6 +9,8 @@ import torch
 
 from threestudio_like.ops.isosurface import EDGES, enclosed, lattice, marching_tets
 
+pytestmark = pytest.mark.usefixtures("either")
+
 
 def sphere(points: torch.Tensor, radius: float) -> torch.Tensor:
     return torch.linalg.vector_norm(points, dim=-1) - radius

@@ -15,6 +15,8 @@ from threestudio_like.ops.occupancy import (
     refreshed,
 )
 
+pytestmark = pytest.mark.usefixtures("either")
+
 
 def rays_at(count, seed=0):
     """Rays from around towards the box [-0.7, 0.7]^3; some miss it, and the first starts inside."""

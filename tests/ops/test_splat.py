@@ -9,6 +9,8 @@ from threestudio_like.ops import splat
 from threestudio_like.ops.camera import crop, orbit
 from threestudio_like.records import Footprints
 
+pytestmark = pytest.mark.usefixtures("either")
+
 SIDE = 64
 FOCAL = 70.0
 UPRIGHT = [1.0, 0.0, 0.0, 0.0]

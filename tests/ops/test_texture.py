@@ -9,6 +9,8 @@ import torch
 from threestudio_like.ops.raster import attribute_derivatives, interpolate, rasterize, screen_derivatives
 from threestudio_like.ops.texture import fill, mip_level, pyramid, sample
 
+pytestmark = pytest.mark.usefixtures("either")
+
 
 def test_texel_centres_read_their_texel_and_v_runs_up():
     texture = torch.rand(3, 4, 2, generator=torch.Generator().manual_seed(0))

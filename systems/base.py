@@ -22,7 +22,7 @@ from threestudio_like.metrics.shape import overlap
 from threestudio_like.schedule.anneal import Schedule, as_schedule
 
 log = logging.getLogger(__name__)
-COMPARED = 48  # cells a side of the volumes that are compared when a stage takes over
+COMPARED = 64  # cells a side of compared volumes; a fog's surface depends on it, and convert.py takes 64
 DIRECTIONS = 32  # from which they are looked at
 Weight = float | Schedule
 

@@ -83,3 +83,17 @@ def test_an_isosurface_is_stretched_little(flat):
     values = torch.linalg.svdvals(torch.stack([b - a, c - a], dim=-1)[whole] @ torch.linalg.inv(plane[whole]))
     even = (torch.linalg.cross(b - a, c - a).norm(dim=-1).sum() / torch.linalg.det(plane).abs().sum()).sqrt()
     assert (share[whole, None] * (values / even) ** 2).sum().div(2).sqrt() < 1.3
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_unit_of_length_does_not_matter(scale):
+    small = rough(2)
+    flat = unwrapped(small._replace(vertices=scale * small.vertices), size=128, padding=2, smoothing=5)
+    assert flat.uv.isfinite().all() and flat.uv.min() >= 0 and flat.uv.max() <= 1
+    assert flat.uv.amax(0).min() > 0.5
+
+
+def test_faces_without_area_are_refused():
+    flat = Mesh(torch.zeros(3, 3), torch.tensor([[0, 1, 2]]))
+    with pytest.raises(ValueError, match="no area"):
+        unwrapped(flat, size=64, padding=2, smoothing=1)

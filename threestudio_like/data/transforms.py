@@ -24,7 +24,7 @@ from threestudio_like.records import Camera, View
 
 HELD_OUT = 8  # where a file does not say which pictures are for testing, each eighth is
 DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
-SUFFIXES = ("", ".png", ".jpg")  # NeRF-synthetic leaves them out
+SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG")  # NeRF-synthetic leaves them out
 
 
 class Lens(NamedTuple):

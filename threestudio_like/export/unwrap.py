@@ -36,12 +36,15 @@ def unwrapped(mesh: Mesh, *, size: int, padding: int, smoothing: int) -> Mesh:
 def packed(mesh: Mesh, charts: Charts, size: int, padding: int) -> Mesh:
     """The charts beside each other in the unit square; those with mirrored faces are cut again by xatlas."""
     atlas = xatlas.Atlas()
+    extent = (charts.uv.amax(0) - charts.uv.amin(0)).amax()  # xatlas takes what is small for nothing
+    if not extent > 0:
+        raise ValueError("unwrap: the mesh has no area")
     # each piece is flat in (u, v) as it lies; xatlas finds pieces by the corners they share
     atlas.add_mesh(
-        mesh.vertices[charts.vertex].float().numpy(),
+        (mesh.vertices[charts.vertex] / extent).float().numpy(),
         charts.faces.to(torch.uint32).numpy(),
         None,
-        charts.uv.float().numpy(),
+        (charts.uv / extent).float().numpy(),
     )
     chart, pack = xatlas.ChartOptions(), xatlas.PackOptions()
     chart.use_input_mesh_uvs = True

@@ -55,7 +55,7 @@ def importance(
     a ray are 0 the bins count alike.
     """
     total = weights.sum(-1, keepdim=True)
-    weights = torch.where(total > 0, weights, 1.0)
+    weights = torch.where(total == 0, 1.0, weights)  # what is not a number stays one
     cdf = F.pad(weights.cumsum(-1), (1, 0))
     cdf = cdf / cdf[:, -1:]
     levels = _levels(weights[:, 0], count, jitter, generator).expand(len(weights), count).contiguous()

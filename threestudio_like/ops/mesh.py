@@ -41,7 +41,9 @@ def area(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Ten
 def spread(
     vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], count: int, generator: torch.Generator
 ) -> Float[Tensor, "N 3"]:
-    """Random points on the surface, evenly by area; of a generator on the CPU."""
+    """Random points on the surface, evenly by area; of a generator on the CPU. No faces: ValueError."""
+    if not len(faces):
+        raise ValueError("spread: a mesh without faces has no surface to put points on")
     corners = vertices[faces]
     areas = torch.linalg.vector_norm(_doubled_areas(vertices, faces), dim=-1)
     ends = areas.double().cumsum(0)

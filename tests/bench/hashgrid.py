@@ -26,8 +26,8 @@ class Size(NamedTuple):
 SIZES = (Size(2**18, 16, 19, 16, 2048), Size(2**18, 8, 14, 16, 256))
 
 
-def contest(size: Size, *, to_points: bool) -> Contest:
-    """All sides read the same table at the same points."""
+def contest(size: Size, *, to_points: bool, keep: bool = True) -> Contest:
+    """All sides read the same table at the same points. keep: Warp's arrays, from call to call."""
     generator = torch.Generator().manual_seed(0)
     points = torch.rand(size.num_points, 3, generator=generator)
     cells = torch.rand(size.num_levels, 2**size.log2_table, 2, generator=generator) * 2e-3 - 1e-3
@@ -54,18 +54,26 @@ def contest(size: Size, *, to_points: bool) -> Contest:
     if peer("warp"):
         from warp_peer import HashGrid
 
-        grid = HashGrid(points, cells, resolutions, to_points=to_points)
-        sides["Warp"] = lambda: grid.both(slope)
+        def warp() -> HashGrid:
+            return HashGrid(points, cells, resolutions, to_points=to_points)
+
+        grid = warp() if keep else None
+        sides["Warp"] = lambda: (grid or warp()).both(slope)
+    if peer("cpp_peer"):
+        from cpp_peer import HashGrid as Compiled
+
+        plain = Compiled(points, cells, resolutions, to_points=to_points)
+        sides["C++, OpenMP"] = lambda: plain.both(slope)
     backward = "to table and points" if to_points else "to table"
     what = f"hash grid, L={size.num_levels} T=2^{size.log2_table}, {backward}"
     return Contest(what, sides)
 
 
-def contests() -> Iterator[Contest]:
+def contests(*, keep: bool = True) -> Iterator[Contest]:
     """The published size, and that of a small field."""
     for size in SIZES:
         for to_points in (False, True):
-            yield contest(size, to_points=to_points)
+            yield contest(size, to_points=to_points, keep=keep)
 
 
 if __name__ == "__main__":

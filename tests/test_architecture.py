@@ -37,7 +37,7 @@ FLOORS = {
     "renderer": ("records", "scene", "ops", "geometry/base"),
     "guidance": ("records", "ops", "schedule", "losses", "priors/base"),
     "export": ("records", "scene", "files", "ops", "geometry/base"),
-    "loggers": ("files",),
+    "loggers": ("records", "files"),
     "run": None,  # everything
     "systems": None,  # everything of the package but run, and of systems only what is shared
     "launch": ("run",),
@@ -65,6 +65,7 @@ DOORS = {
     "hydra": ("run", "launch"),
     "omegaconf": ("run", "launch"),
     "rich": ("run", "loggers"),
+    "viser": ("loggers/viewer",),
     "wandb": (),
     "tensorboard": (),
     "jaxtyping": None,
@@ -290,6 +291,7 @@ VARIANTS = {
     "schedule/annealed_langevin": "schedule/langevin",
     "priors/toy": "priors/ncsn",
     "guidance/cfg_dual": "guidance/cfg",
+    "viewer/on": "loggers/viewer",
 }
 
 

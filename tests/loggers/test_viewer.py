@@ -16,7 +16,7 @@ from threestudio_like.loggers.viewer import LEAST, Viewer, painted, placed, rota
 from threestudio_like.ops.camera import orbit
 from threestudio_like.records import Batch, Camera, Render, View
 
-SETTINGS = {"port": 8700, "side": 64, "share": 0.1, "wait": 0.0, "camera": [1.0, 0.0, 0.0]}
+SETTINGS = {"port": 8700, "side": 128, "share": 0.1, "wait": 0.0, "camera": [1.0, 0.0, 0.0]}
 RING = orbit(
     azimuth=torch.tensor([0.3, 2.0, -2.5]),
     elevation=torch.tensor([0.2, -0.7, 1.2]),
@@ -123,7 +123,7 @@ def test_a_run_ends_with_the_same_numbers_whether_it_was_looked_at_or_not(watche
     browser = Browser()
     viewer = watched(browser, share=1.0)
     trained(System(), 12, [viewer], tmp_path)
-    assert len(browser.shown) == 12 and browser.shown[0].shape == (64, 96, 3)
+    assert len(browser.shown) == 12 and browser.shown[0].shape == (128, 192, 3)
     assert viewer.panel["where"].content == "**coarse**, step 12 of 12"
 
 
@@ -141,14 +141,14 @@ def test_pictures_keep_to_their_share_and_shrink_when_they_take_long(watched, tm
     trained(system, 300, [watched(browser, wait=0.1)], tmp_path)
     spent = time.monotonic() - began
     assert 2 <= len(browser.shown) <= 1 + 0.1 * spent / 0.02
-    assert system.renderer.heights[0] == 64 and system.renderer.heights[-1] < 64
+    assert system.renderer.heights[0] == 128 and system.renderer.heights[-1] < 128
     viewer = watched(browser, wait=0.1)
     for _ in range(9):
         viewer.pace(10.0)
     assert viewer.height == LEAST
     for _ in range(30):
         viewer.pace(0.0001)
-    assert viewer.height == 64
+    assert viewer.height == 128
 
 
 def test_it_pauses_shows_other_things_and_goes_on(watched, tmp_path) -> None:
@@ -234,7 +234,7 @@ def test_kinds_of_pictures() -> None:
     ("settings", "line"),
     [
         ({"share": 0.0}, "share: expected"),
-        ({"side": 3}, "side: at least 32"),
+        ({"side": 3}, "side: at least 64"),
         ({"camera": [1.0]}, "camera: expected three"),
     ],
 )

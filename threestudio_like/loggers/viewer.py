@@ -25,7 +25,7 @@ from threestudio_like.records import Camera, Render
 log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 KINDS = ("colour", "normal", "depth")
-LEAST = 32  # pixels of a picture's height
+LEAST = 64  # pixels of a picture's height
 MOST = 16  # cameras of a step that are shown
 FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # OpenCV's axes of a camera, which browsers get, and ours
 
@@ -147,7 +147,13 @@ class Viewer(Callback):
             aspect = camera.width / camera.height
             position, wxyz = placed(camera.c2w[index])
             self.server.scene.add_camera_frustum(
-                name, float(camera.fov_y[index]), aspect, scale=0.12, position=position, wxyz=wxyz
+                name,
+                float(camera.fov_y[index]),
+                aspect,
+                scale=0.1,
+                thickness=0.005,
+                position=position,
+                wxyz=wxyz,
             )
 
     def exported(self, pl_module: LightningModule, trainer: Trainer) -> None:

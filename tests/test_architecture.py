@@ -38,7 +38,7 @@ FLOORS = {
     "renderer": ("records", "scene", "ops", "geometry/base"),
     "guidance": ("records", "ops", "schedule", "losses", "priors/base"),
     "export": ("records", "scene", "files", "ops", "geometry/base"),
-    "loggers": ("files",),
+    "loggers": ("records", "files"),
     "run": None,  # everything
     "systems": None,  # everything of the package but run, and of systems only what is shared
     "launch": ("run",),
@@ -67,6 +67,7 @@ DOORS = {
     "hydra": ("run", "launch"),
     "omegaconf": ("run", "launch"),
     "rich": ("run", "loggers"),
+    "viser": ("loggers/viewer",),
     "wandb": (),
     "tensorboard": (),
     "jaxtyping": None,
@@ -305,6 +306,7 @@ VARIANTS = {
     "priors/stable_diffusion_xl": "priors/stable_diffusion",
     "priors/zero123_xl": "priors/latent_zero123",
     "priors/stable_zero123": "priors/latent_zero123",
+    "viewer/on": "loggers/viewer",
 }
 
 

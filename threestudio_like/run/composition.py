@@ -19,8 +19,8 @@ from threestudio_like.run.inputs import AUTO, SOURCES, at, check_words, given, s
 from threestudio_like.run.plan import check_plan
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
-KEPT_OPEN = ("resume", "plan", "ops.backend", "tags", "note", "dry")  # what may change when a run goes on
-EXPORT = "export."  # and all keys below it
+KEPT_OPEN = ("resume", "plan", "ops.backend", "tags", "note", "dry", "viewer")  # may change in a resume
+EXPORT, VIEWER = "export.", "viewer."  # and all keys below them
 
 
 def tree_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
@@ -33,6 +33,8 @@ def tree_of(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
         for key in ("plan", "tags", "note"):
             if given(key, overrides):
                 tree[key] = list(config[key]) if OmegaConf.is_list(config[key]) else config[key]
+        viewer = config.get("viewer")  # it looks at a run, and is no part of it
+        tree["viewer"] = None if viewer is None else OmegaConf.to_container(viewer, resolve=True)
     check_plan(tree)
     return tree
 
@@ -48,7 +50,7 @@ def resolved(config: DictConfig) -> dict[str, Any]:
 def unread(config: DictConfig) -> None:
     """A key at the root that the root does not have, and nothing refers to, is a typo."""
     known = OmegaConf.load(Path(__file__).parents[2] / "configs" / "config.yaml")
-    names = {*map(str, known), "ops", "stages"} - {"defaults", "hydra"}
+    names = {*map(str, known), "ops", "stages", "viewer"} - {"defaults", "hydra"}
     text = OmegaConf.to_yaml(config)
     for name in map(str, config):
         if name not in names and not re.search(r"\$\{" + re.escape(name) + r"\b", text):
@@ -186,7 +188,7 @@ def saved(folder: Path, overrides: list[str], config: DictConfig) -> dict[str, A
 
 def may_change(name: str) -> bool:
     """Whether a run that goes on may have another value there."""
-    return name in KEPT_OPEN or name.startswith(EXPORT)
+    return name in KEPT_OPEN or name.startswith((EXPORT, VIEWER))
 
 
 def plain(file: Path, key: str = "resume") -> dict[str, Any]:

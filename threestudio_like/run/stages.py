@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningModule, Trainer, seed_everything
+from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 
 from threestudio_like.files import write
-from threestudio_like.run import checkpoints, finish, scenes, seen
+from threestudio_like.run import checkpoints, finish, scenes, seen, watch
 from threestudio_like.run.composition import build
 from threestudio_like.run.errors import UserError, joined, mistakes
 from threestudio_like.run.folder import RunFolder, failing
@@ -32,7 +32,7 @@ def check_parts(config: Mapping[str, Any]) -> None:
         check_trainer(placed(stage["trainer"], Path()), f"stages.{name}.trainer")
         check(stage["system"], f"stages.{name}.system")
         check(stage["data"], f"stages.{name}.data")
-    for name in finish.STEPS:
+    for name in (*finish.STEPS, "viewer"):
         if config.get(name) and not is_part(config[name]):
             raise UserError(f"{name}: expected a part, or null, got {config[name]!r}")
         check(config.get(name), name)
@@ -108,8 +108,18 @@ def placed(trainer: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def run(config: Mapping[str, Any], folder: RunFolder, first: Any) -> None:
     """Every stage of the plan that is not finished, then what follows; `first`: `first_input`, if made."""
-    plan, stages = planned(config), config["stages"]
-    changed = False
+    plan = planned(config)
+    with watch.watching(config, folder) as callbacks:
+        changed = run_stages(config, plan, folder, first, callbacks)
+    if folder.writes:
+        finish.run(config, folder, plan, again=changed)
+
+
+def run_stages(
+    config: Mapping[str, Any], plan: list[str], folder: RunFolder, first: Any, callbacks: list[Callback]
+) -> bool:
+    """Those that are not finished; whether there were any."""
+    stages, changed = config["stages"], False
     for name in plan:
         if folder.part("stages", name).get("state") == "finished":
             log.info("%s: finished before, skipped", name)
@@ -122,12 +132,12 @@ def run(config: Mapping[str, Any], folder: RunFolder, first: Any) -> None:
             first = None
             if folder.writes:
                 seen.keep(data, folder.path)
-            metrics = run_stage(stages[name], name, folder, data=data, before=before, seed=config["seed"])
+            begin = {"data": data, "before": before, "seed": config["seed"]}
+            metrics = run_stage(stages[name], name, folder, **begin, callbacks=callbacks)
         folder.record_part("stages", name, state="finished", **metrics)
         log.info("%s: finished in %.0f s", name, metrics["seconds"])
         gc.collect()
-    if folder.writes:
-        finish.run(config, folder, plan, again=changed)
+    return changed
 
 
 def predecessor(name: str, plan: list[str], folder: RunFolder) -> Path | None:
@@ -154,13 +164,21 @@ def handed_over(system: LightningModule, scene: Any, name: str, source: str) -> 
 
 
 def run_stage(
-    stage: Mapping[str, Any], name: str, folder: RunFolder, *, data: Any, before: Path | None, seed: int
+    stage: Mapping[str, Any],
+    name: str,
+    folder: RunFolder,
+    *,
+    data: Any,
+    before: Path | None,
+    seed: int,
+    callbacks: list[Callback],
 ) -> dict[str, float]:
     """Build, begin from the scene before, fit (from the last checkpoint if there is one), leave the scene."""
     key, path = f"stages.{name}", folder.path / name
     source = key if before is None or before.parent == folder.path else "init"
     previous = scenes.load(before, "resume" if source == key else source) if before else None
     trainer = trainer_of(stage["trainer"], f"{key}.trainer", path)
+    trainer.callbacks += callbacks  # type: ignore[attr-defined]
     seed_everything(seed, workers=True, verbose=False)
     system = build(stage["system"], f"{key}.system")
     if previous is not None:

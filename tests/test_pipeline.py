@@ -111,3 +111,39 @@ def test_killed_and_resumed_it_ends_with_the_same_scene(unbroken: Path, tmp_path
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
     assert json.loads((folder / "run.json").read_text())["state"] == "finished"
+
+
+def published(folder: Path) -> list[str]:
+    """The paper's experiment with random networks in the published layouts, narrow, on a CPU."""
+    import layouts
+
+    files = {
+        "image": layouts.deepfloyd_folder(folder / "if"),
+        "view": layouts.zero123_file(folder / "stable_zero123.ckpt"),
+        "texture": layouts.stable_diffusion_folder(folder / "sd"),
+    }
+    words = ["experiment=dreamcraft3d/paper", "stages.coarse.system.renderer.lattice=24"]
+    for stage, slots in (
+        ("coarse", ("image", "view")),
+        ("fine", ("image", "view")),
+        ("texture", ("texture",)),
+    ):
+        words.append(f"trainer@stages.{stage}.trainer=cpu")
+        for slot in slots:
+            key = f"stages.{stage}.system.guidance.{slot}.prior"
+            words += [f"{key}.weights={files[slot]}", f"{key}.precision=float32"]
+            words += [] if slot == "image" else [f"{key}.size=16"]
+    return words
+
+
+@pytest.mark.slow
+def test_the_papers_experiment_runs_on_published_layouts(tmp_path: Path) -> None:
+    words = [*command(tmp_path / "outputs"), *published(tmp_path)]
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(words, env=environment() | cache, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "outputs/dreamcraft3d/paper/tiny"
+    assert json.loads((folder / "run.json").read_text())["state"] == "finished"
+    assert (folder / "export/model.glb").is_file()
+    kept = list((tmp_path / "cache/threestudio_like/prompts").iterdir())
+    assert len(kept) == 2 * 5  # four views and nothing, by T5 and by CLIP

@@ -3,6 +3,7 @@
 import layouts
 import pytest
 import torch
+from diffusers import AutoencoderKL
 
 from threestudio_like.priors import published
 from threestudio_like.schedule.vp import VP, linear, scaled_linear
@@ -54,6 +55,20 @@ def test_folders(tmp_path):
     with pytest.raises(ValueError, match=r"several checkpoints \(105000.ckpt, 165000.ckpt\); name one"):
         published.find(str(tmp_path))
     assert published.find(str(tmp_path / "105000.ckpt")).name == "105000.ckpt"
+
+
+def test_files_of_half_precision_are_read_where_they_serve(tmp_path):
+    whole = layouts.vae()
+    whole.half().save_pretrained(tmp_path / "vae", variant="fp16")
+    for precision in ("float16", "float32"):  # alone, they serve for both
+        found = published.part(AutoencoderKL, tmp_path, "vae", precision)
+        assert found.dtype == getattr(torch, precision)
+        assert torch.equal(found.decoder.conv_in.bias.half(), whole.decoder.conv_in.bias)
+    layouts.vae().save_pretrained(tmp_path / "vae")
+    exact = published.part(AutoencoderKL, tmp_path, "vae", "float32").decoder.conv_in.bias
+    assert not torch.equal(exact, exact.half().float())
+    with pytest.raises(ValueError, match=r"^weights: .* has no unet/config.json$"):
+        published.part(AutoencoderKL, tmp_path, "unet", "float32")
 
 
 def test_another_noise_or_prediction_is_refused(tmp_path):

@@ -12,6 +12,7 @@ from torch import Tensor
 from threestudio_like.priors.base import Condition, Prior
 from threestudio_like.priors.pixels import CHANNELS, resized
 from threestudio_like.priors.published import Precision
+from threestudio_like.priors.unet import autocast
 from threestudio_like.schedule.prediction import Prediction, eps_from
 from threestudio_like.schedule.vp import VP
 
@@ -21,7 +22,8 @@ class Latents(Prior):
 
     size: pixels a side of the pictures that it was trained with.
     prediction: what the U-Net says: eps, v or x0.
-    precision: of the frozen weights. A copy of the U-Net in float32, which learns, computes in it as well.
+    precision: of the frozen weights. A copy of the U-Net in float32, which learns, computes in bfloat16 where
+        the hardware does: its gradients would vanish in float16, which no scaler guards here.
     """
 
     def __init__(
@@ -83,9 +85,10 @@ def asked(
     """What a U-Net of diffusers answers, in float32; the trainer's own autocast is left outside."""
     parts = [x_t] if condition.image is None else [x_t, condition.image]
     assert condition.tokens is not None
-    dtype, low = unet.dtype, getattr(torch, precision)
+    dtype, device = unet.dtype, x_t.device
+    frozen_alike = dtype == getattr(torch, precision)
     told = None if extra is None else {name: value.to(dtype) for name, value in extra.items()}
-    with torch.autocast(x_t.device.type, low, enabled=dtype != low):
+    with torch.autocast(device.type, enabled=False) if frozen_alike else autocast(device):
         answer = unet(
             torch.cat([part.to(dtype) for part in parts], dim=1),
             t,

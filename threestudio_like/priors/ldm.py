@@ -75,7 +75,7 @@ def fill(
     return taken
 
 
-def unet(state: State, ema: bool) -> tuple[UNet2DConditionModel, dict[str, str]]:
+def unet(state: State, ema: bool) -> tuple[Any, dict[str, str]]:
     """The U-Net; with `ema`, its averaged weights where the checkpoint has them."""
     averaged = ema and any(name.startswith(EMA) for name in state)
     with torch.device("meta"):
@@ -167,7 +167,7 @@ def depth(shapes: Mapping[str, torch.Size], place: str) -> int:
     )
 
 
-def vae(state: State) -> tuple[AutoencoderKL, dict[str, str]]:
+def vae(state: State) -> tuple[Any, dict[str, str]]:
     """The encoder and decoder of latents."""
     with torch.device("meta"):
         made: Any = AutoencoderKL(**vae_config(state))

@@ -26,7 +26,7 @@ WORDS = {
 THIRDS = {"q_proj": 0, "k_proj": 1, "v_proj": 2}  # of one matrix in the original
 
 
-def encoder(state: Mapping[str, Tensor]) -> tuple[CLIPVisionModelWithProjection, dict[str, str]]:
+def encoder(state: Mapping[str, Tensor]) -> tuple[Any, dict[str, str]]:
     """The network filled from a checkpoint, and where each tensor came from."""
     with torch.device("meta"):
         made: Any = CLIPVisionModelWithProjection(CLIPVisionConfig(**config(state)))

@@ -7,6 +7,7 @@ no text encoder, and no memory for it.
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from threestudio_like.priors.weights import read
 from threestudio_like.priors.words import Told, Words
 from threestudio_like.records import Camera
 
+log = logging.getLogger(__name__)
 FORMAT = 1  # of the files; a new number forgets the old ones
 Embedded = Mapping[str, Tensor]  # `tokens` (L, D), and what else the family has; without a batch
 Encoder = Callable[[list[str]], list[dict[str, Tensor]]]
@@ -52,6 +54,7 @@ class Prompts:
 
     def make(self, texts: list[str]) -> None:
         """Ask the encoder, keep what it says, and let it go."""
+        log.info("embedding %d texts; they are kept in %s", len(texts), self.file(texts[0]).parent)
         encoder = self.load()
         with torch.no_grad():
             made = encoder(texts)

@@ -25,7 +25,7 @@ def find(weights: str) -> Path:
         if path.suffix not in SUFFIXES:
             raise ValueError(f"weights: {path} should end in {' or '.join(SUFFIXES)}")
         return path
-    folder = path if path.is_dir() else cached(weights)
+    folder = home(weights)
     if (folder / "unet" / "config.json").is_file():
         return folder
     files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES)
@@ -36,6 +36,12 @@ def find(weights: str) -> Path:
         f"several checkpoints ({names}); name one of them: weights={folder}/{files[0].name}" if files else ""
     )
     raise ValueError(f"weights: {folder} has {several or 'neither unet/config.json nor a checkpoint'}")
+
+
+def home(weights: str) -> Path:
+    """The folder that a name or a path means, whatever is in it; ValueError if none."""
+    path = Path(weights).expanduser()
+    return path if path.is_dir() else cached(weights)
 
 
 def cached(name: str) -> Path:
@@ -58,9 +64,13 @@ def part(kind: Any, folder: Path, name: str, precision: Precision) -> Any:
     """One network of a folder, frozen; only tensors are read from its files, never code."""
     if not (folder / name / "config.json").is_file():
         raise ValueError(f"weights: {folder} has no {name}/config.json")
-    kept = "dtype" if kind.__module__.startswith("transformers.") else "torch_dtype"
     transformers.utils.logging.disable_progress_bar()  # the log has its own line
+    kept = "dtype" if kind.__module__.startswith("transformers.") else "torch_dtype"
     options = {kept: getattr(torch, precision), "local_files_only": True}
+    files = [file.name for file in (folder / name).iterdir() if file.suffix in (".safetensors", ".bin")]
+    halves = [file for file in files if ".fp16" in file]
+    if halves and (precision == "float16" or halves == files):
+        options["variant"] = "fp16"  # half the bytes to read
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of settings that the hub's files still have

@@ -19,15 +19,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-FIRST: dict[str, Any] = {"cross_attention_dim": 768, "sample_size": 64}  # diffusers' defaults are SD 1.x's
-SECOND = {
+SECOND: dict[str, Any] = {
     "cross_attention_dim": 1024,
     "sample_size": 64,
     "attention_head_dim": (5, 10, 20, 20),
     "use_linear_projection": True,
 }
-ZERO123 = {"cross_attention_dim": 768, "sample_size": 32, "in_channels": 8}
-XL = {
+ZERO123: dict[str, Any] = {"cross_attention_dim": 768, "sample_size": 32, "in_channels": 8}
+XL: dict[str, Any] = {
     "sample_size": 128,
     "block_out_channels": (320, 640, 1280),
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -40,14 +39,14 @@ XL = {
     "projection_class_embeddings_input_dim": 2816,
     "use_linear_projection": True,
 }
-VAE = {
+VAE: dict[str, Any] = {
     "block_out_channels": (128, 256, 512, 512),
     "layers_per_block": 2,
     "down_block_types": ("DownEncoderBlock2D",) * 4,
     "up_block_types": ("UpDecoderBlock2D",) * 4,
     "latent_channels": 4,
 }
-CLIP = {
+CLIP: dict[str, Any] = {
     "hidden_size": 1024,
     "intermediate_size": 4096,
     "num_hidden_layers": 24,
@@ -121,7 +120,7 @@ def weights(network: nn.Module) -> int:
 def asking(sizes: dict[str, Any], tokens: tuple[int, int], batch: int, dtype: torch.dtype) -> tuple[Any, Any]:
     """A U-Net on the meta device, frozen, and the call that asks it about `batch` pictures."""
     with torch.device("meta"):
-        unet: Any = UNet2DConditionModel(**sizes).to(dtype).requires_grad_(False)
+        unet: Any = nn.Module.to(UNet2DConditionModel(**sizes), dtype).requires_grad_(False)
         side = sizes["sample_size"]
         x = torch.empty(batch, sizes.get("in_channels", 4), side, side, dtype=dtype)
         told, t = torch.empty(batch, *tokens, dtype=dtype), torch.empty(batch)
@@ -131,7 +130,7 @@ def asking(sizes: dict[str, Any], tokens: tuple[int, int], batch: int, dtype: to
 def encoding(side: int, dtype: torch.dtype) -> Cost:
     """The autoencoder's mean of one picture, and the gradient back to its pixels."""
     with torch.device("meta"):
-        vae: Any = AutoencoderKL(**VAE).to(dtype).requires_grad_(False)
+        vae: Any = nn.Module.to(AutoencoderKL(**VAE), dtype).requires_grad_(False)
         x = torch.empty(1, 3, side, side, dtype=dtype, requires_grad=True)
     what = f"autoencoder, {side} px, to latents and back to pixels' gradients"
     return counted(what, weights(vae), lambda: vae.encode(x * 1).latent_dist.mean, backward=True)

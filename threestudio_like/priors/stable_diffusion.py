@@ -19,7 +19,7 @@ from threestudio_like.priors import checkpoint, ldm
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.latents import Latents
 from threestudio_like.priors.prompts import Encoder, Prompts, Spoken
-from threestudio_like.priors.published import Precision, check_schedule, find, part
+from threestudio_like.priors.published import Precision, check_schedule, find, home, part
 from threestudio_like.priors.words import Words
 from threestudio_like.records import Camera, View
 from threestudio_like.schedule.prediction import Prediction
@@ -57,7 +57,7 @@ class StableDiffusion(Latents):
         path = find(weights)
         if path.is_file() and text is None:
             raise ValueError(f"text: {path.name} has no tokenizer; give a folder with one and its encoder")
-        said = path if text is None else find(text)
+        said = path if text is None else home(text)
         check_schedule(path if path.is_dir() else said, prediction, schedule.alpha_bar)
         unet, vae = of_folder(path, precision) if path.is_dir() else of_file(path)
         super().__init__(

@@ -46,8 +46,10 @@ def check_weights(config: Mapping[str, Any]) -> None:
     for name in planned(config):
         for key, part in parts(config["stages"][name]["system"], f"stages.{name}.system"):
             find = getattr(located(part["_target_"], key), "published", None)
+            if find is None:
+                continue
             try:
-                _ = find and find(part["weights"])
+                find(part["weights"])
             except ValueError as error:
                 raise UserError(f"{key}.{error}") from error
 

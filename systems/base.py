@@ -145,8 +145,9 @@ def check_names(losses: Iterable[str], weights: Mapping[str, Weight]) -> None:
             raise ValueError(f"weights.{name}: missing; the loss needs a weight (0 switches it off)")
 
 
-def parameter_groups(module: nn.Module, learning_rates: Mapping[str, float]) -> list[dict[str, Any]]:
+def parameter_groups(module: nn.Module, learning_rates: Mapping[str, float | None]) -> list[dict[str, Any]]:
     """Trainable parameters by the longest prefix of their name; none may be left over, no prefix be idle."""
+    learning_rates = {prefix: rate for prefix, rate in learning_rates.items() if rate is not None}
     groups: dict[str, list[nn.Parameter]] = {prefix: [] for prefix in learning_rates}
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:

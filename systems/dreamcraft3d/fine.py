@@ -55,6 +55,11 @@ class Fine(Lift):
         )
         self.strategy = strategy
 
+    def setup(self, stage: str) -> None:
+        """One process only: parameters change their number in it alone."""
+        if self.trainer.world_size > 1 and getattr(self.strategy, "at", ()):
+            raise ValueError("strategy.at: tetrahedra are cut on one device only; leave it empty on several")
+
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
     ) -> None:
@@ -66,13 +71,13 @@ class Fine(Lift):
     def compute(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """A look from the user's camera, one from a random camera, and the surface itself."""
         losses: dict[str, Float[Tensor, ""]] = {}
-        surface: Mesh | None = None
+        surface: Mesh | None = None  # made once a step, for all that look at it
         if self.any_due(self.reference, batch.step):
             seen = self.show(batch.reference.camera, batch.step)
             losses |= self.compared(seen, batch)
             surface = seen.mesh
         if self.any_due(self.hybrid, batch.step):
-            imagined = self.show(batch.camera, batch.step)
+            imagined = self.renderer(self.scene, batch.camera, batch.step, mesh=surface)
             losses |= self.distilled(imagined, batch)
             surface = imagined.mesh
         if surface is not None:

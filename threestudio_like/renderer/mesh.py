@@ -13,19 +13,22 @@ from threestudio_like.geometry.base import Explicit
 from threestudio_like.ops.camera import rays, world_to_clip
 from threestudio_like.ops.mesh import vertex_normals
 from threestudio_like.ops.raster import antialias, interpolate, rasterize
-from threestudio_like.records import Camera, Render
+from threestudio_like.records import Camera, Mesh, Render
 from threestudio_like.scene import Scene
 
 
 class MeshRenderer(nn.Module):
     """For explicit geometries; has nothing to learn or to set. Silhouettes get gradients by antialiasing."""
 
-    def forward(self, scene: Scene, camera: Camera, step: int) -> Render:
-        """The scene over its background; an empty mesh shows the background, with gradients of zero."""
+    def forward(self, scene: Scene, camera: Camera, step: int, mesh: Mesh | None = None) -> Render:
+        """The scene over its background; an empty mesh shows the background, with gradients of zero.
+
+        mesh: the scene's, where it has just been made; one backward pass then serves all that share it.
+        """
         geometry = scene.geometry
         if not isinstance(geometry, Explicit):
             raise ValueError(f"renderer mesh: takes an explicit geometry, not {type(geometry).__name__}")
-        mesh = geometry.mesh()
+        mesh = geometry.mesh() if mesh is None else mesh
         directions = rays(camera).directions
         background = scene.background(directions)
         if len(mesh.faces) == 0:

@@ -8,7 +8,7 @@ can be judged.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,7 @@ from threestudio_like.records import Mesh
 MARGIN = 1.02  # of the box that volumes are counted in, beyond the larger mesh
 
 
+@runtime_checkable
 class Embedder(Protocol):
     """What tells pictures apart, such as priors.embedding.Embedding."""
 

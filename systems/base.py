@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from threestudio_like.loggers.images import show
+from threestudio_like.ranges import Count, NonNegative, Seed
 from threestudio_like.schedule.anneal import Schedule, as_schedule
 
 Weight = float | Schedule
@@ -25,7 +26,7 @@ class Optimization(NamedTuple):
     """An optimiser, called with parameter groups, and the learning rate of each prefix of their names."""
 
     optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer]
-    learning_rates: Mapping[str, float]
+    learning_rates: Mapping[str, NonNegative]
 
 
 class System(LightningModule):
@@ -45,10 +46,10 @@ class System(LightningModule):
     def __init__(
         self,
         *,
-        seed: int,
+        seed: Seed,
         weights: Mapping[str, Weight],
         optimization: Optimization,
-        draw_every: int,
+        draw_every: Count,
     ) -> None:
         super().__init__()
         check_names(self.losses, weights)
@@ -56,6 +57,16 @@ class System(LightningModule):
         self.weights = {name: as_schedule(weight) for name, weight in weights.items()}
         self.optimization = optimization
         self.draw_every = draw_every
+
+    @classmethod
+    def judge(cls, settings: Mapping[str, Any]) -> None:
+        """Names among the settings that no signature knows: of losses, and of what has a learning rate."""
+        check_names(cls.losses, settings.get("weights", {}))
+        rates = settings.get("optimization", {}).get("learning_rates", {})
+        for prefix in rates:
+            first = prefix.partition(".")[0]
+            if first not in settings:
+                raise ValueError(f"optimization.learning_rates.{prefix}: the system has no part {first!r}")
 
     def compute(self, batch: Any) -> dict[str, Float[Tensor, ""]]:
         """The losses of this step, unweighted; one that is not due is left out."""
@@ -103,7 +114,11 @@ class System(LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         """One optimiser, one group for each learning rate."""
-        return self.optimization.optimizer(parameter_groups(self, self.optimization.learning_rates))
+        groups = parameter_groups(self, self.optimization.learning_rates)
+        try:
+            return self.optimization.optimizer(groups)
+        except ValueError as error:  # torch's, of a momentum that is out of range
+            raise ValueError(f"optimization.optimizer: {error}") from error
 
 
 def mixed(*numbers: int) -> int:
@@ -117,7 +132,7 @@ def mixed(*numbers: int) -> int:
     return state % 2**63
 
 
-def check_names(losses: Iterable[str], weights: Mapping[str, Weight]) -> None:
+def check_names(losses: Iterable[str], weights: Iterable[str]) -> None:
     """A loss without weight, or a weight without loss, is an error."""
     names = list(losses)
     for name in weights:

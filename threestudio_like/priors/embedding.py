@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from threestudio_like.priors.text import Text
 from threestudio_like.priors.unet import autocast
 from threestudio_like.priors.weights import load
+from threestudio_like.ranges import Count, Positive, Side
 
 CHANNELS = 4
 MAX_SCALE = 100.0  # CLIP's bound of 1 / temperature
@@ -32,13 +33,13 @@ class Embedding(nn.Module):
     def __init__(
         self,
         *,
-        size: int,
-        widths: list[int],
-        groups: int,
-        channels: int,
+        size: Side,
+        widths: list[Count],
+        groups: Count,
+        channels: Count,
         text: Text,
-        text_channels: int,
-        temperature: float,
+        text_channels: Count,
+        temperature: Positive,
         weights: str | None,
     ) -> None:
         super().__init__()

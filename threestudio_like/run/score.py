@@ -25,6 +25,7 @@ from threestudio_like.metrics.shape import (
     volume_iou,
 )
 from threestudio_like.ops.camera import around
+from threestudio_like.ranges import Cells, Count, Seed, Side
 from threestudio_like.records import Mesh
 
 MARGIN = 1.02  # of the box that volumes are counted in, beyond the larger mesh
@@ -40,7 +41,7 @@ class Score:
     """
 
     def __init__(
-        self, *, views: int, side: int, directions: int, resolution: int, points: int, seed: int
+        self, *, views: Count, side: Side, directions: Count, resolution: Cells, points: Count, seed: Seed
     ) -> None:
         counts = {"views": views, "side": side, "directions": directions}
         for name, count in {**counts, "resolution": resolution, "points": points}.items():

@@ -201,7 +201,7 @@ def trees() -> dict[str, dict[str, Any]]:
     with hydra.initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         for stage, name in names.items():
             tree = resolved(hydra.compose("config", overrides=[f"experiment={name}"]))  # type: ignore[arg-type]
-            found[stage] = {**tree, "stages": {stage: tree["stages"][stage]}}
+            found[stage] = {**tree, "plan": None, "stages": {stage: tree["stages"][stage]}}
             check_parts(found[stage])  # as they are they would run; and what they import is imported
     return found
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 HEAD = 1 << 16  # bytes that a header may take
+BLOCK = 1 << 22  # bytes of a text that are searched at once
 LINE = 8  # bytes of the shortest face of an OBJ file, `f 1 2 3`
 
 
@@ -61,9 +62,10 @@ def _words(path: Path, word: bytes, size: int) -> int:
         return 0
     count, rest = 0, b""
     with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            count += (rest + block).count(word)
-            rest = block[-len(word) + 1 :]
+        while block := file.read(BLOCK):
+            text = rest + block
+            count += text.count(word)
+            rest = text[-len(word) + 1 :]  # too short to hold the word: nothing counts twice
     return count
 
 

@@ -28,18 +28,22 @@ def remarks(path: Path) -> list[str]:
 
 
 def _textures(folder: Path, name: str) -> list[str]:
-    text = (folder / name).read_text(errors="replace")
+    text = _place(folder, name).read_text(errors="replace")
     textures = re.findall(r"^\s*map_Kd\s+(?:-\S+\s+\S+\s+)*(.+?)\s*$", text, re.MULTILINE)
-    problems = {each: _problem(folder, each) or _unreadable(folder / each) for each in textures}
+    problems = {each: _problem(folder, each) or _unreadable(_place(folder, each)) for each in textures}
     return [f"texture {each!r} {problem}" for each, problem in problems.items() if problem]
 
 
 def _problem(folder: Path, name: str) -> str:
     """What keeps a file from being used; nothing outside the mesh's own folder is looked at."""
-    path = (folder / name.replace("\\", "/")).resolve()
+    path = _place(folder, name).resolve()
     if not path.is_relative_to(folder.resolve()):
         return "lies outside its folder"
     return "" if path.is_file() else "is not there"
+
+
+def _place(folder: Path, name: str) -> Path:
+    return folder / name.replace("\\", "/")
 
 
 def _unreadable(path: Path) -> str:

@@ -577,4 +577,16 @@ def test_a_bad_checkpoint(tmp_path: Path, name: str) -> None:
     assert not (tmp_path / "sprung").exists()
 
 
-CASES = [*PICTURES, *ODD, *MESHES, *MATERIALS, *ARCHIVES, *DATASETS, *WEIGHTS, *CARDS, *SCENES, *CHECKPOINTS]
+TABLES = {
+    "picture": PICTURES,
+    "odd picture": ODD,
+    "mesh": MESHES,
+    "materials": MATERIALS,
+    "catalogue": ARCHIVES,
+    "dataset": DATASETS,
+    "weights": WEIGHTS,
+    "card": CARDS,
+    "scene": SCENES,
+    "checkpoint": CHECKPOINTS,
+}
+CASES = [f"{kind}: {name}" for kind, table in TABLES.items() for name in table]

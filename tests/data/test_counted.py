@@ -1,4 +1,4 @@
-"""What a header says, and what only counting tells; more of it, with whole files, in tests/test_bad_files.py."""
+"""What a header says, and what only counting tells; whole files are in tests/test_bad_files.py."""
 
 from pathlib import Path
 

@@ -46,7 +46,7 @@ def main() -> None:
     try:
         sys.argv[1:] = checked(quoted(sys.argv[1:]))
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(task)()
-    except (ValueError, OSError, *MISTAKES) as error:
+    except (ValueError, OSError, RecursionError, *MISTAKES) as error:
         if not mistaken(error):
             raise
         tell(error)

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from threestudio_like.geometry.base import Geometry
 from threestudio_like.loggers.images import show
 from threestudio_like.metrics.shape import overlap
+from threestudio_like.ranges import Count, NonNegative, Seed
 from threestudio_like.schedule.anneal import Schedule, as_schedule
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Optimization(NamedTuple):
     """An optimiser, called with parameter groups, and the learning rate of each prefix of their names."""
 
     optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer]
-    learning_rates: Mapping[str, float | None]  # null: there are no such parameters
+    learning_rates: Mapping[str, NonNegative | None]  # null: there are no such parameters
 
 
 class System(LightningModule):
@@ -51,10 +52,10 @@ class System(LightningModule):
     def __init__(
         self,
         *,
-        seed: int,
+        seed: Seed,
         weights: Mapping[str, Weight],
         optimization: Optimization,
-        draw_every: int,
+        draw_every: Count,
     ) -> None:
         super().__init__()
         check_names(self.losses, weights)
@@ -63,6 +64,16 @@ class System(LightningModule):
         self.rates = {name: rate for name, rate in optimization.learning_rates.items() if rate is not None}
         self.optimization = optimization
         self.draw_every = draw_every
+
+    @classmethod
+    def judge(cls, settings: Mapping[str, Any]) -> None:
+        """Names among the settings that no signature knows: of losses, and of what has a learning rate."""
+        check_names(cls.losses, settings.get("weights", {}))
+        rates = settings.get("optimization", {}).get("learning_rates", {})
+        for prefix in rates:
+            first = prefix.partition(".")[0]
+            if first not in settings:
+                raise ValueError(f"optimization.learning_rates.{prefix}: the system has no part {first!r}")
 
     def compute(self, batch: Any) -> dict[str, Float[Tensor, ""]]:
         """The losses of this step, unweighted; one that is not due is left out."""
@@ -110,7 +121,11 @@ class System(LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         """One optimiser, one group for each learning rate."""
-        return self.optimization.optimizer(parameter_groups(self, self.rates))
+        groups = parameter_groups(self, self.rates)
+        try:
+            return self.optimization.optimizer(groups)
+        except ValueError as error:  # torch's, of a momentum that is out of range
+            raise ValueError(f"optimization.optimizer: {error}") from error
 
 
 def mixed(*numbers: int) -> int:
@@ -132,7 +147,7 @@ def kept_share(source: Geometry, target: Geometry) -> float:
     return share
 
 
-def check_names(losses: Iterable[str], weights: Mapping[str, Weight]) -> None:
+def check_names(losses: Iterable[str], weights: Iterable[str]) -> None:
     """A loss without weight, or a weight without loss, is an error."""
     names = list(losses)
     for name in weights:

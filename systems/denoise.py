@@ -21,6 +21,7 @@ from threestudio_like.loggers.images import column, row
 from threestudio_like.ops import camera
 from threestudio_like.priors.base import Condition, Prior
 from threestudio_like.priors.pixels import Pixels
+from threestudio_like.ranges import Count, Positive, Seed, Share
 from threestudio_like.records import Example, View
 from threestudio_like.schedule.anneal import Schedule
 from threestudio_like.schedule.levels import Levels
@@ -39,8 +40,8 @@ class Training(NamedTuple):
     """
 
     levels: Levels
-    gamma: float | None
-    ema: float
+    gamma: Positive | None
+    ema: Share
     pace: Schedule
 
 
@@ -48,7 +49,7 @@ class Evaluation(NamedTuple):
     """steps: noise levels of a sample; sampler: the way through them; cfg: the guidance of samples;
     card: what is written beside exported weights."""
 
-    steps: int
+    steps: Count
     sampler: Sampler
     cfg: Guided
     card: Mapping[str, Any]
@@ -67,10 +68,10 @@ class Denoise(Learn):
         prior: Pixels,
         training: Training,
         evaluation: Evaluation,
-        seed: int,
+        seed: Seed,
         weights: Mapping[str, Weight],
         optimization: Optimization,
-        draw_every: int,
+        draw_every: Count,
     ) -> None:
         super().__init__(
             prior=prior,

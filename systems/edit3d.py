@@ -22,6 +22,7 @@ from threestudio_like.loggers.images import column, row
 from threestudio_like.losses import image
 from threestudio_like.metrics.image import psnr, ssim
 from threestudio_like.ops.camera import split
+from threestudio_like.ranges import Count, Seed
 from threestudio_like.records import Posed, Render, View
 from threestudio_like.scene import Scene
 from threestudio_like.schedule.anneal import Schedule
@@ -32,9 +33,9 @@ SHOWN = 4  # pictures of the dataset
 class Update(NamedTuple):
     """every: steps between updates; pictures: edited at each update; fitted: pictures that a step fits to."""
 
-    every: int
-    pictures: int
-    fitted: int
+    every: Count
+    pictures: Count
+    fitted: Count
 
 
 class Edit3D(System):
@@ -58,10 +59,10 @@ class Edit3D(System):
         instruction: str,
         update: Update,
         pace: Schedule,
-        seed: int,
+        seed: Seed,
         weights: Mapping[str, Weight],
         optimization: Optimization,
-        draw_every: int,
+        draw_every: Count,
     ) -> None:
         super().__init__(seed=seed, weights=weights, optimization=optimization, draw_every=draw_every)
         if not instruction.strip():

@@ -25,6 +25,7 @@ from threestudio_like.metrics.edit import EditScore
 from threestudio_like.metrics.image import psnr
 from threestudio_like.metrics.paired import Estimate
 from threestudio_like.priors.base import Borrower, Prior
+from threestudio_like.ranges import Seed
 
 log = logging.getLogger(__name__)
 SHOWN, ENLARGED = 12, 3  # columns of a sheet; pixels that show one
@@ -44,7 +45,7 @@ class EditGate(Observe):
         evaluation: Evaluation,
         image_scales: Sequence[int | float],
         text_scales: Sequence[int | float],
-        seed: int,
+        seed: Seed,
     ) -> None:
         super().__init__()
         if not isinstance(evaluation.cfg, Dual):

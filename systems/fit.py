@@ -25,6 +25,7 @@ from threestudio_like.losses import image, mesh, shape
 from threestudio_like.losses.reference import normal_cosine
 from threestudio_like.metrics.image import mask_iou, psnr, ssim
 from threestudio_like.ops.camera import split
+from threestudio_like.ranges import Count, Seed
 from threestudio_like.records import Posed, Render, View
 from threestudio_like.scene import Scene
 from threestudio_like.schedule.anneal import Schedule
@@ -67,10 +68,10 @@ class Fit(System):
         hull: bool,
         strategy: nn.Module | None,
         pace: Schedule,
-        seed: int,
+        seed: Seed,
         weights: Mapping[str, Weight],
         optimization: Optimization,
-        draw_every: int,
+        draw_every: Count,
     ) -> None:
         super().__init__(seed=seed, weights=weights, optimization=optimization, draw_every=draw_every)
         self.scene = scene

@@ -32,6 +32,7 @@ from threestudio_like.metrics.image import compared, psnr
 from threestudio_like.metrics.paired import Estimate
 from threestudio_like.metrics.shape import depths, occupancy, volume_iou
 from threestudio_like.priors.base import Prior
+from threestudio_like.ranges import Cells, Count, Positive, Seed
 from threestudio_like.records import Camera, Mesh, Render
 from threestudio_like.scene import Scene
 from threestudio_like.schedule.anneal import as_schedule
@@ -51,17 +52,17 @@ class Distillation(NamedTuple):
     guidance: Callable[..., Guidance]  # is given the prior
     optimization: Optimization
     weights: Mapping[str, Weight]
-    steps: int
-    views: int
+    steps: Count
+    views: Count
 
 
 class Ruler(NamedTuple):
     """How volumes are measured; as metrics/shape.py names it. lattice: cells of the surface's."""
 
-    directions: int
-    reach: float
-    resolution: int
-    lattice: int
+    directions: Count
+    reach: Positive
+    resolution: Cells
+    lattice: Cells
 
     def inside(self, mesh: Mesh) -> Bool[Tensor, "R R R"]:
         """The cells that a mesh fills."""
@@ -82,7 +83,7 @@ class Gate(Observe):
         distillation: Distillation,
         ruler: Ruler,
         rules: Rules,
-        seed: int,
+        seed: Seed,
     ) -> None:
         super().__init__()
         check_names(LOSSES, distillation.weights)

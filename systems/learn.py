@@ -15,13 +15,14 @@ from torch import nn
 
 from systems.base import Optimization, System, Weight
 from threestudio_like.priors.weights import save
+from threestudio_like.ranges import Count, Seed, Share
 from threestudio_like.schedule.anneal import Schedule
 
 
 class Pace(NamedTuple):
     """ema: how much the average keeps; pace: factor on the learning rates, at each step."""
 
-    ema: float
+    ema: Share
     pace: Schedule
 
 
@@ -37,10 +38,10 @@ class Learn(System):
         prior: nn.Module,
         pace: Pace,
         card: Mapping[str, Any],
-        seed: int,
+        seed: Seed,
         weights: Mapping[str, Weight],
         optimization: Optimization,
-        draw_every: int,
+        draw_every: Count,
     ) -> None:
         super().__init__(seed=seed, weights=weights, optimization=optimization, draw_every=draw_every)
         self.prior = prior

@@ -16,6 +16,7 @@ from threestudio_like.loggers.images import column, row
 from threestudio_like.losses.reference import reference_losses
 from threestudio_like.ops.camera import around, split
 from threestudio_like.ops.depth import painted
+from threestudio_like.ranges import Count, Seed
 from threestudio_like.records import Batch, Camera, Render, View
 from threestudio_like.scene import Scene
 
@@ -36,10 +37,10 @@ class Lift(System):
         renderer: nn.Module,
         guidance: Mapping[str, nn.Module],
         prompt: str,
-        seed: int,
+        seed: Seed,
         weights: Mapping[str, Weight],
         optimization: Optimization,
-        draw_every: int,
+        draw_every: Count,
     ) -> None:
         super().__init__(seed=seed, weights=weights, optimization=optimization, draw_every=draw_every)
         self.scene = scene

@@ -22,6 +22,7 @@ from threestudio_like.losses import score as matching
 from threestudio_like.losses.score import Score
 from threestudio_like.priors.ncsn import NCSN
 from threestudio_like.priors.pixels import Pixels
+from threestudio_like.ranges import Count, Seed
 from threestudio_like.records import Example
 
 Objective = Literal["denoising", "sliced", "plain_sliced", "exact"]
@@ -45,10 +46,10 @@ class SMLD(Denoise):
         objective: Objective,
         training: Training,
         evaluation: Evaluation,
-        seed: int,
+        seed: Seed,
         weights: dict[str, Weight],
         optimization: Optimization,
-        draw_every: int,
+        draw_every: Count,
     ) -> None:
         super().__init__(
             prior=prior,

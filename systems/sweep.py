@@ -24,6 +24,7 @@ from threestudio_like.metrics.image import compared, psnr
 from threestudio_like.metrics.sweep import hull_iou, neighbour_psnr
 from threestudio_like.ops.camera import around, orbit, resized, spherical, split
 from threestudio_like.priors.base import Borrower, Prior
+from threestudio_like.ranges import Cells, Count, Latitude, Positive, Seed
 from threestudio_like.records import Batch, Camera
 
 Pictures = Float[Tensor, "N H W 4"]
@@ -36,25 +37,25 @@ class Ring(NamedTuple):
     one_noise: all views begin from the same noise, or each from its own.
     """
 
-    views: int
-    elevation: float | None
-    batch: int
+    views: Count
+    elevation: Latitude | None
+    batch: Count
     one_noise: bool
 
 
 class Display(NamedTuple):
     """columns: of the sheet; enlarged: pixels that show one, even; fps: of the video."""
 
-    columns: int
-    enlarged: int
-    fps: int
+    columns: Count
+    enlarged: Count
+    fps: Count
 
 
 class Ruler(NamedTuple):
     """Of the visual hull: half the side of the box around it, world units, and cells a side."""
 
-    reach: float
-    resolution: int
+    reach: Positive
+    resolution: Cells
 
 
 class Sweep(Observe):
@@ -69,7 +70,7 @@ class Sweep(Observe):
         ring: Ring,
         display: Display,
         ruler: Ruler,
-        seed: int,
+        seed: Seed,
     ) -> None:
         super().__init__()
         if display.enlarged % 2:

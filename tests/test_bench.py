@@ -6,7 +6,8 @@ import pytest
 import torch
 
 BENCH = Path(__file__).parent / "bench"
-SAME = ("ours, torch", "Warp", "C++, OpenMP", "nerfacc, dense", "published, torch")  # others differ in what they compute
+# others differ in what they compute
+SAME = ("ours, torch", "Warp", "C++, OpenMP", "nerfacc, dense", "published, torch")
 
 
 @pytest.mark.filterwarnings("ignore")  # the peers'

@@ -1,7 +1,9 @@
 """Every YAML composes and fits its constructor; every experiment would start."""
 
+import copy
 import inspect
 import pkgutil
+import random
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -14,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from threestudio_like.data.objects import held_out
 from threestudio_like.run.composition import resolved
+from threestudio_like.run.errors import UserError
 from threestudio_like.run.plan import check_plan
 from threestudio_like.run.signatures import check
 from threestudio_like.run.stages import check_parts, check_trainer, placed
@@ -97,11 +100,59 @@ def composed(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_experiment_would_start(name: str) -> None:
+def test_experiment_would_start_and_not_with_a_mistake_in_it(name: str) -> None:
+    would_start_unless_wrong(name, tries=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_no_mistake_goes_unseen(name: str) -> None:
+    would_start_unless_wrong(name, tries=60)
+
+
+def would_start_unless_wrong(name: str, *, tries: int) -> None:
+    """As it is; and not with a setting, any by chance, that is misspelt, missing or of another kind."""
     config = hydra.compose("config", overrides=[f"experiment={name}"])
     assert isinstance(config, DictConfig)
-    check_plan(resolved(config))
-    check_parts(resolved(config))
+    tree, chance = resolved(config), random.Random(name)
+    check_plan(tree)
+    check_parts(tree)
+    for spoil in (misspell, remove, retype) * tries:
+        spoiled = copy.deepcopy(tree)
+        part, setting = chance.choice(list(settings(spoiled["stages"])))
+        spoil(part, setting, chance)
+        with pytest.raises(UserError, match=r"^[^\n]+$"):
+            check_plan(spoiled)
+            check_parts(spoiled)
+            pytest.fail(f"{spoil.__name__} {setting} of {part['_target_']} was not seen")
+
+
+def settings(tree: Any) -> Iterator[tuple[dict[str, Any], str]]:
+    """What our parts must be told, with the part; and the names of losses."""
+    if not isinstance(tree, dict):
+        return
+    if tree.get("_target_", "").startswith(("threestudio_like.", "systems.")) and "_partial_" not in tree:
+        for name, parameter in inspect.signature(pkgutil.resolve_name(tree["_target_"])).parameters.items():
+            if parameter.default is parameter.empty and tree.get(name) is not None:
+                yield tree, name
+    for value in tree.values():
+        yield from settings(value)
+
+
+def misspell(part: dict[str, Any], setting: str, chance: random.Random) -> None:
+    """With a letter twice."""
+    place = chance.randrange(len(setting))
+    part[setting[:place] + setting[place] + setting[place:]] = part.pop(setting)
+
+
+def remove(part: dict[str, Any], setting: str, chance: random.Random) -> None:
+    """Without it."""
+    del part[setting]
+
+
+def retype(part: dict[str, Any], setting: str, chance: random.Random) -> None:
+    """Words for what is no word, a number for words."""
+    part[setting] = 3 if isinstance(part[setting], str) else chance.choice(["much", [["much"]], float("nan")])
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from systems.base import Optimization, Weight
 from systems.lift import Lift
 from threestudio_like.losses.image import eroded, masked_l1
+from threestudio_like.ranges import Count, Seed, Whole
 from threestudio_like.records import Batch, Render
 from threestudio_like.scene import Scene
 from threestudio_like.schedule.anneal import Schedule
@@ -52,12 +53,12 @@ class Texture(Lift):
         renderer: nn.Module,
         guidance: Mapping[str, nn.Module],
         prompt: str,
-        seed: int,
+        seed: Seed,
         weights: Mapping[str, Weight],
         optimization: Optimization,
-        draw_every: int,
-        erosion: int,
-        refresh_every: int,
+        draw_every: Count,
+        erosion: Whole,
+        refresh_every: Count,
     ) -> None:
         super().__init__(
             scene=scene,

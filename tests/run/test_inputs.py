@@ -55,7 +55,7 @@ def test_an_object_may_be_a_name_and_a_dataset_a_folder(tmp_path: Path) -> None:
         ("dataset", "cup.jpg", "dataset: 'cup.jpg' is a file; expected a folder of posed pictures"),
         ("dataset", "foldr", "dataset: no such folder 'foldr'; did you mean 'folder'?"),
         ("image", "/dev/null", "image: '/dev/null' is a device; expected a picture's file"),
-        ("image", "x" * 5000, f"image: cannot read '{'x' * 5000}' (File name too long)"),
+        ("image", "x" * 5000, f"image: cannot read '{'x' * 99}… (File name too long)"),
         ("image", "~no-such-user/cup.jpg", "image: no such file '~no-such-user/cup.jpg'"),
         ("object", "furniture/" + "x" * 5000, "object: "),
     ],

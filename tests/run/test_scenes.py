@@ -29,7 +29,9 @@ def test_round_trip(tmp_path) -> None:
 def test_every_name_must_match(tmp_path) -> None:
     scene = Scene(geometry=nn.Linear(3, 2, bias=False), material=nn.BatchNorm1d(2), background=nn.Identity())
     save(scene, PARTS, tmp_path)
-    with pytest.raises(RuntimeError, match="geometry.bias"):
+    with pytest.raises(
+        UserError, match="scene.safetensors is not of the scene in scene.yaml: it lacks 'geometry.bias'"
+    ):
         load(tmp_path)
 
 

@@ -78,5 +78,5 @@ def test_partial_needs_only_what_it_has() -> None:
 def test_records_are_checked_like_classes():
     node = {"_target_": "threestudio_like.export.model.Texture", "size": "abc", "padding": 4}
     node |= {"smoothing": 20, "normal_map": False, "sharpness": None}
-    with pytest.raises(UserError, match="export.texture.size: expected int"):
+    with pytest.raises(UserError, match="export.texture.size: expected a whole number from 1 to 16384"):
         check(node, "export.texture")

@@ -20,6 +20,7 @@ from threestudio_like.data.draw import Light, draw
 from threestudio_like.data.objects import Object, normalized
 from threestudio_like.files import replacing
 from threestudio_like.ops.camera import orbit
+from threestudio_like.ranges import Count, Latitudes, Opening, Positive, Positives, Seed, Side
 from threestudio_like.records import Camera, Mesh, View
 
 log = logging.getLogger(__name__)
@@ -35,19 +36,19 @@ UNLIT = Light(direction=(0.0, 0.0, 1.0), ambient=1.0, diffuse=0.0)
 class Cameras(NamedTuple):
     """The ranges random cameras are taken from, degrees; any azimuth, elevation uniform on the sphere."""
 
-    fov_y: float
-    distance: Sequence[float]
-    elevation: Sequence[float]
-    size: int  # of the square pictures
+    fov_y: Opening
+    distance: Positives
+    elevation: Latitudes
+    size: Side  # of the square pictures
 
 
 class Variety(NamedTuple):
     """How many pictures of an object there are, and how differently stretched copies of it they show."""
 
-    variants: int
-    views: int  # of each variant
-    stretch: float  # each axis by a factor between 1 / stretch and stretch; 1 leaves the object as it is
-    seed: int  # of the stretching and the cameras; not the run's, or each run would draw its own album
+    variants: Count
+    views: Count  # of each variant
+    stretch: Positive  # each axis by a factor between 1 / stretch and stretch; 1 leaves the object as it is
+    seed: Seed  # of the stretching and the cameras; not the run's, or each run would draw its own album
 
 
 class Album(NamedTuple):

@@ -7,7 +7,7 @@ Degrees here, at the user's edge; radians in the cameras.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from threestudio_like.ops.camera import orbit
+from threestudio_like.ranges import (
+    MAX_SIDE,
+    Bounds,
+    Count,
+    Latitude,
+    Latitudes,
+    Opening,
+    Openings,
+    Positive,
+    Positives,
+    Share,
+    Whole,
+)
 from threestudio_like.records import Camera
 
 
@@ -23,9 +36,9 @@ class Pose(NamedTuple):
     """One camera on a sphere around the origin; degrees."""
 
     azimuth: float
-    elevation: float
-    distance: float
-    fov_y: float
+    elevation: Latitude
+    distance: Positive
+    fov_y: Opening
 
     def camera(self, side: int) -> Camera:
         """As a square picture of `side` pixels, B = 1."""
@@ -49,14 +62,14 @@ class Cameras:
     def __init__(
         self,
         *,
-        azimuth: Sequence[float],
-        elevation: Sequence[float],
-        distance: Sequence[float],
-        fov_y: Sequence[float],
-        uniform_share: float,
-        progressive_until: int,
+        azimuth: Bounds,
+        elevation: Latitudes,
+        distance: Positives,
+        fov_y: Openings,
+        uniform_share: Share,
+        progressive_until: Whole,
         resolution: Callable[[int], float],
-        batch_size: int,
+        batch_size: Count,
     ) -> None:
         ranges = {"azimuth": azimuth, "elevation": elevation, "distance": distance, "fov_y": fov_y}
         for name, bounds in ranges.items():
@@ -67,6 +80,7 @@ class Cameras:
         )
         self.uniform_share = uniform_share
         self.progressive_until = progressive_until
+        pixels(resolution, 0)
         self.resolution = resolution
         self.batch_size = batch_size
 
@@ -74,7 +88,7 @@ class Cameras:
         """The cameras of one step."""
         rng = np.random.default_rng([seed, step, rank])
         opened = min(1.0, step / (self.progressive_until + 1))
-        count, side = self.batch_size, round(self.resolution(step))
+        count, side = self.batch_size, pixels(self.resolution, step)
         low, high = (start.elevation + opened * (bound - start.elevation) for bound in self.elevation)
         elevation = self._elevations(rng, low, high)
         azimuth = start.azimuth + opened * rng.uniform(*self.azimuth, count)
@@ -93,6 +107,14 @@ class Cameras:
             return rng.uniform(low, high, self.batch_size)
         sines = rng.uniform(math.sin(math.radians(low)), math.sin(math.radians(high)), self.batch_size)
         return np.degrees(np.arcsin(sines))
+
+
+def pixels(resolution: Callable[[int], float], step: int) -> int:
+    """A picture's side at a step; ValueError if it is none."""
+    value = resolution(step)
+    if not 1 <= round(value) <= MAX_SIDE:
+        raise ValueError(f"resolution: expected 1 to {MAX_SIDE} pixels a side, got {value:g} at step {step}")
+    return round(value)
 
 
 def _radians(degrees: np.ndarray) -> Float[Tensor, " B"]:

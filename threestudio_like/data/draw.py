@@ -7,7 +7,6 @@ both sides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 
 from threestudio_like.ops.mesh import face_normals
 from threestudio_like.ops.supersample import averaged, hits
+from threestudio_like.ranges import Direction, NonNegative
 from threestudio_like.records import Camera, Mesh, View
 
 NEAR, FAR = 0.1, 10.0
@@ -24,9 +24,9 @@ OVERSAMPLING = 2  # a side; the pixels' mean then smooths the outline
 class Light(NamedTuple):
     """A distant lamp and light from everywhere; white, both."""
 
-    direction: Sequence[float]  # from the object towards the lamp, world frame
-    ambient: float
-    diffuse: float
+    direction: Direction  # from the object towards the lamp, world frame
+    ambient: NonNegative
+    diffuse: NonNegative
 
 
 @torch.no_grad()

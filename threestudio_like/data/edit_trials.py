@@ -17,6 +17,7 @@ from threestudio_like.data.edits import Edit, seen
 from threestudio_like.data.image import Stream
 from threestudio_like.data.pairs import KEPT, Pairs
 from threestudio_like.data.trials import pictures
+from threestudio_like.ranges import Count, Share
 from threestudio_like.records import Camera, View
 
 ROOM = 10**6  # numbers of edits that each task has for itself
@@ -41,7 +42,7 @@ class EditTrials(LightningDataModule):
     visible: share of the pixels that an edit must change; what the camera does not see is not asked.
     """
 
-    def __init__(self, *, pairs: Pairs, tasks: int, visible: float) -> None:
+    def __init__(self, *, pairs: Pairs, tasks: Count, visible: Share) -> None:
         super().__init__()
         if pairs.views != 1:
             raise ValueError(f"pairs.views: each edit is asked about once, not {pairs.views} times")

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from threestudio_like.data import named, picture
-from threestudio_like.data.cameras import Cameras, Pose
+from threestudio_like.data.cameras import Cameras, Pose, pixels
 from threestudio_like.data.draw import Light, draw
+from threestudio_like.ranges import Count, Seed, Share, Side
 from threestudio_like.records import Batch, Mesh, View
 
 log = logging.getLogger(__name__)
@@ -66,17 +67,18 @@ class Image(LightningDataModule):
         true_cues: bool,
         cameras: Cameras,
         resolution: Callable[[int], float],
-        size: int,
-        share: float,
-        threshold: float,
-        max_pixels: int,
-        seed: int,
+        size: Side,
+        share: Share,
+        threshold: Share,
+        max_pixels: Count,
+        seed: Seed,
     ) -> None:
         super().__init__()
         if (image is None) == (object is None):
             raise ValueError("give a picture (image=cup.jpg) or a mesh (object=duck.glb), one of the two")
         if true_cues and object is None:
             raise ValueError("true_cues: only a mesh (object=duck.glb) has them")
+        pixels(resolution, 0)
         self.file, self.object = image, object
         self.pose, self.light = (pose if object is None else object_pose), light
         self.matting, self.cameras, self.resolution = matting, cameras, resolution
@@ -138,7 +140,7 @@ class Image(LightningDataModule):
     def batch(self, step: int, rank: int) -> Batch:
         """What step `step` sees."""
         camera = self.cameras(self.seed, step, rank, self.pose)
-        return Batch(step, camera, self.reference(round(self.resolution(step))))
+        return Batch(step, camera, self.reference(pixels(self.resolution, step)))
 
     def train_dataloader(self) -> DataLoader:
         """The stream from the trainer's step on."""

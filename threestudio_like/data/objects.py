@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from threestudio_like import cache
-from threestudio_like.data import furniture
+from threestudio_like.data import counted, furniture, materials
 from threestudio_like.data.colors import painted_triangles
 from threestudio_like.files import replacing
 from threestudio_like.records import Mesh
@@ -64,15 +64,19 @@ class Unusable(ValueError):
     """A mesh that could be read but is of no use, and why, in words for the user."""
 
 
+def check_count(total: int) -> None:
+    """Not more triangles than can be handled."""
+    if total > MAX_FACES:
+        raise Unusable(f"it has {total:,} triangles; expected at most {MAX_FACES:,}")
+
+
 def check(scene: Any) -> None:
     """What trimesh takes from a file without looking: no faces, too many, or faces of no vertices."""
     nodes = [scene.geometry[scene.graph[node][1]] for node in scene.graph.nodes_geometry]
     parts = [part for part in nodes if len(getattr(part, "faces", ()))]
     if not parts:
         raise Unusable("it has no triangles")
-    total = sum(len(part.faces) for part in parts)
-    if total > MAX_FACES:
-        raise Unusable(f"it has {total:,} triangles; expected at most {MAX_FACES:,}")
+    check_count(sum(len(part.faces) for part in parts))
     for part in parts:
         low, high, count = part.faces.min(), part.faces.max(), len(part.vertices)
         if low < 0 or high >= count:
@@ -131,15 +135,22 @@ def read(path: str | Path) -> Mesh:
     path = Path(path)
     kinds = ", ".join(SUFFIXES)
     if not path.is_file():
-        raise ValueError(f"{path}: {'a folder; expected a mesh file' if path.is_dir() else 'no such file'}")
+        kind = "a folder" if path.is_dir() else "a device" if path.exists() else ""
+        raise ValueError(f"{path}: {kind}; expected a mesh file" if kind else f"{path}: no such file")
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path}: not a mesh that is read here; expected one of {kinds}")
     if not path.stat().st_size:
         raise ValueError(f"{path}: an empty file; expected a mesh ({kinds})")
     try:
-        return to_mesh(lambda: trimesh.load_scene(path, process=False), np.eye(3))
+        check_count(counted.triangles(path, MAX_FACES))
+        mesh = to_mesh(lambda: trimesh.load_scene(path, process=False), np.eye(3))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     except Unusable as error:
         raise ValueError(f"{path}: {error}") from error
+    for remark in materials.remarks(path):
+        log.warning("%s", remark)
+    return mesh
 
 
 def _files(path: Path) -> Iterator[Object]:

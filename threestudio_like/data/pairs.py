@@ -25,6 +25,7 @@ from threestudio_like.data.shape_edits import SHAPE_KINDS
 from threestudio_like.data.shapes import article
 from threestudio_like.data.trials import pictures
 from threestudio_like.data.views import Source
+from threestudio_like.ranges import Count, Seed, Share, Whole
 from threestudio_like.records import Camera, Example
 
 log = logging.getLogger(__name__)
@@ -46,14 +47,14 @@ class Pairs(LightningDataModule):
         self,
         *,
         source: Source,
-        share: int | float,
+        share: Share,
         kinds: Mapping[str, int | float],
         cameras: Cameras,
         light: Light,
-        views: int,
-        batch_size: int,
-        validation: int,
-        seed: int,
+        views: Count,
+        batch_size: Count,
+        validation: Whole,
+        seed: Seed,
     ) -> None:
         super().__init__()
         known = sorted({*OBJECT_KINDS, *SHAPE_KINDS})

@@ -17,6 +17,7 @@ from threestudio_like import cache
 from threestudio_like.data.draw import Light, draw
 from threestudio_like.data.objects import Object, Objects, held_out, restore, store
 from threestudio_like.ops.camera import orbit
+from threestudio_like.ranges import Count, NonNegative, Side
 from threestudio_like.records import Camera, Mesh
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class Parted:
     side: of a picture, pixels. twin: decibels from which two shapes are one. cache: null: the user's.
     """
 
-    def __init__(self, *, path: str, views: int, side: int, twin: float, cache: str | None) -> None:
+    def __init__(self, *, path: str, views: Count, side: Side, twin: NonNegative, cache: str | None) -> None:
         self.source = Objects(path=path, cache=cache)
         self.views, self.side, self.twin, self.folder = views, side, twin, cache
 

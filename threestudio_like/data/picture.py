@@ -8,60 +8,90 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from threestudio_like.ops.texture import fill
 
 FEWEST = 16  # pixels of an object
+DAMAGES = (OSError, SyntaxError, EOFError, ValueError, RuntimeError, MemoryError)  # Pillow's, on bad bytes
 Matte = Callable[[Tensor], Tensor]  # rgb [H W 3] to alpha [H W 1]
 
 
 def read(path: Path, max_pixels: int, max_side: int) -> Float[Tensor, "H W 4"]:
     """The first frame of a file, set upright, at most `max_side` pixels a side; alpha 1 if it has none."""
+    picture = decoded(path, max_pixels, key="image", upright=True)
+    picture.thumbnail((max_side, max_side), Image.Resampling.BOX)
+    return values(picture)
+
+
+def values(picture: Image.Image) -> Float[Tensor, "H W 4"]:
+    """The numbers of what was decoded; alpha 1 if it has none."""
+    found = torch.from_numpy(np.array(picture, dtype=np.float32) / 255)
+    return found if found.shape[-1] == 4 else torch.cat([found, torch.ones_like(found[..., :1])], dim=-1)
+
+
+def decoded(path: Path, max_pixels: int, *, key: str, upright: bool) -> Image.Image:
+    """The first frame as RGB or RGBA of 8 bits, in sRGB, turned as its EXIF says if `upright`.
+
+    ValueError, beginning with `key`, says what is wrong with the file.
+    """
     if not path.is_file():
-        kind = "is a folder; expected a picture" if path.is_dir() else "is not there"
-        raise ValueError(f"image: {str(path)!r} {kind}")
+        kind = "is a folder" if path.is_dir() else "is a device" if path.exists() else ""
+        raise ValueError(f"{key}: {str(path)!r} {f'{kind}; expected a picture' if kind else 'is not there'}")
     if not path.stat().st_size:
-        raise ValueError(f"image: {str(path)!r} is an empty file; expected a picture")
+        raise ValueError(f"{key}: {str(path)!r} is an empty file; expected a picture")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on size and metadata; the limit below is ours
         try:
             with Image.open(path) as opened:
                 if opened.width * opened.height > max_pixels:
                     raise Image.DecompressionBombError
-                picture = _eight_bits(ImageOps.exif_transpose(opened))
+                return _in_srgb(_eight_bits(ImageOps.exif_transpose(opened) if upright else opened))
         except Image.DecompressionBombError:
             limit = f"{max_pixels / 1e6:g} megapixels"
-            raise ValueError(f"image: {str(path)!r} is too large; expected at most {limit}") from None
+            raise ValueError(f"{key}: {str(path)!r} is too large; expected at most {limit}") from None
         except UnidentifiedImageError:
-            raise ValueError(f"image: {str(path)!r} is not a picture; expected PNG, JPEG, WebP…") from None
-        except (
-            OSError,
-            SyntaxError,
-            EOFError,
-            ValueError,
-            RuntimeError,
-        ) as error:  # Pillow's, on damaged bytes
-            raise ValueError(f"image: {str(path)!r} cannot be read to its end ({error})") from None
-    picture.thumbnail((max_side, max_side), Image.Resampling.BOX)
-    values = torch.from_numpy(np.array(picture, dtype=np.float32) / 255)
-    return values if values.shape[-1] == 4 else torch.cat([values, torch.ones_like(values[..., :1])], dim=-1)
+            raise ValueError(f"{key}: {str(path)!r} is not a picture; expected PNG, JPEG, WebP…") from None
+        except DAMAGES as error:
+            raise ValueError(f"{key}: {str(path)!r} cannot be read to its end ({_line(error)})") from None
+
+
+def _line(error: Exception) -> str:
+    """What a library says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _in_srgb(picture: Image.Image) -> Image.Image:
+    """Colours as sRGB has them, where the file brings a profile of its own; a damaged one says nothing."""
+    profile = picture.info.get("icc_profile")
+    if profile:
+        with suppress(ImageCms.PyCMSError, OSError):
+            source = ImageCms.ImageCmsProfile(BytesIO(profile))
+            srgb = ImageCms.createProfile("sRGB")
+            mode = "RGB" if picture.mode == "CMYK" else picture.mode
+            picture = ImageCms.profileToProfile(picture, source, srgb, outputMode=mode) or picture
+    return picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
-    """RGB or RGBA of 8 bits, from any mode; grey of more bits is scaled by its range, never clipped."""
+    """RGB, CMYK or RGBA of 8 bits, from any mode; grey of more bits is scaled by its range, never clipped."""
     if picture.mode.startswith(("I", "F")):
         grey = np.nan_to_num(np.asarray(picture, dtype=np.float64))
         spans = (1.0, 255.0) if picture.mode == "F" else ()  # floats say what they are by their size
         span = next((span for span in spans if grey.max() <= span), 65535.0)
         picture = Image.fromarray((255 * (grey / span).clip(0, 1)).round().astype(np.uint8))
+    if picture.mode == "CMYK" and "icc_profile" in picture.info:
+        picture.load()
+        return picture  # its profile is of inks
     return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
 
 

@@ -6,7 +6,7 @@ What a step sees is a function of (seed, step, rank), so a resumed run goes on w
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from threestudio_like.data.cameras import Pose
 from threestudio_like.data.draw import Light, draw
 from threestudio_like.data.image import Stream
 from threestudio_like.ops.camera import chosen, crop, orbit, resized, split
+from threestudio_like.ranges import Count, Latitudes, Opening, Positive, Seed, Share, Side
 from threestudio_like.records import Camera, Mesh, Posed, View
 
 BATCH = 8  # pictures drawn at once
@@ -34,11 +35,11 @@ GOLDEN = math.pi * (3 - math.sqrt(5))  # the turn of a Fibonacci spiral
 class Cameras(NamedTuple):
     """How a mesh is photographed; degrees."""
 
-    train: int
-    test: int
-    elevation: Sequence[float]
-    distance: float
-    fov_y: float
+    train: Count
+    test: Count
+    elevation: Latitudes
+    distance: Positive
+    fov_y: Opening
 
 
 class PosedViews(LightningDataModule):
@@ -59,11 +60,11 @@ class PosedViews(LightningDataModule):
         cameras: Cameras,
         light: Light,
         pose: Pose,
-        size: int,
-        batch_size: int,
-        window: int | None,
-        focus: float,
-        seed: int,
+        size: Side,
+        batch_size: Count,
+        window: Count | None,
+        focus: Share,
+        seed: Seed,
     ) -> None:
         super().__init__()
         if (object is None) == (dataset is None):

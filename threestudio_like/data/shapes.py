@@ -17,6 +17,7 @@ from torch import Tensor
 from threestudio_like import cache
 from threestudio_like.data.objects import Object
 from threestudio_like.ops import isosurface
+from threestudio_like.ranges import Count, Seed
 from threestudio_like.records import Mesh
 
 FORMAT = 1  # of what an index means
@@ -288,7 +289,7 @@ def normalized(shape: Shape) -> Shape:
 class Shapes:
     """`count` shapes, as a source of objects."""
 
-    def __init__(self, *, count: int, seed: int) -> None:
+    def __init__(self, *, count: Count, seed: Seed) -> None:
         self.count, self.seed = count, seed
 
     def load(self) -> list[Object]:

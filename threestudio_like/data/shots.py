@@ -19,6 +19,7 @@ from threestudio_like.data.album import Album, Cameras, Variety, camera, unpacke
 from threestudio_like.data.draw import Light
 from threestudio_like.data.views import Augmentation, Source, Views, color_matrices
 from threestudio_like.ops.camera import rays
+from threestudio_like.ranges import Count, NonNegative, Positives, Seed, Shares, Whole
 from threestudio_like.records import Example, View
 
 SHININESS = 32
@@ -31,10 +32,10 @@ class Lamps(NamedTuple):
     height: the lamp's, as the sine of its elevation. gloss: of the highlights, at most.
     """
 
-    ambient: Sequence[float]
-    wrap: Sequence[float]
+    ambient: Shares
+    wrap: Positives
     height: Sequence[float]
-    gloss: float
+    gloss: NonNegative
 
 
 class Shots(Views):
@@ -52,9 +53,9 @@ class Shots(Views):
         light: Light,
         lamps: Lamps,
         augmentation: Augmentation,
-        batch_size: int,
-        validation: int,
-        seed: int,
+        batch_size: Count,
+        validation: Whole,
+        seed: Seed,
         cache: str | None,
     ) -> None:
         super().__init__(

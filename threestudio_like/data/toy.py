@@ -17,6 +17,7 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset
 
 from threestudio_like.ops.camera import orbit
+from threestudio_like.ranges import Count, Seed, Whole
 from threestudio_like.records import Example, View
 
 Name = Literal["mixture", "moons", "rings"]
@@ -45,7 +46,7 @@ class Toy(LightningDataModule):
     validation: how many points a validation sees, the same ones each time.
     """
 
-    def __init__(self, *, name: Name, batch_size: int, validation: int, seed: int) -> None:
+    def __init__(self, *, name: Name, batch_size: Count, validation: Whole, seed: Seed) -> None:
         super().__init__()
         self.distribution, self.batch_size = name, batch_size
         self.validation, self.seed = validation, seed

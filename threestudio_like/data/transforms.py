@@ -12,17 +12,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from threestudio_like.data.hull import box
-from threestudio_like.data.picture import resized
+from threestudio_like.data.picture import decoded, resized, values
 from threestudio_like.records import Camera, View
 
 HELD_OUT = 8  # where a file does not say which pictures are for testing, each eighth is
+MAX_PIXELS = 100_000_000  # of a picture; larger ones are refused before they are unpacked
+RIGID = 1e-2  # how far a rotation's rows may be from unit length and right angles
 DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
 SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG")  # NeRF-synthetic leaves them out
 
@@ -75,8 +75,10 @@ def entries(file: Path) -> list[dict[str, Any]]:
         tree = json.loads(file.read_text())
         shared = {name: value for name, value in tree.items() if name != "frames"}
         found = [{**shared, **frame} for frame in tree["frames"]]
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"dataset: {file} is not a list of frames ({error!r})") from error
+    if not found:
+        raise ValueError(f"dataset: {file} has no frames")
     for frame in found:
         if bent := [name for name in DISTORTION if frame.get(name)]:
             raise ValueError(f"dataset: {file} has lens distortion ({', '.join(bent)}); undistort it first")
@@ -102,11 +104,26 @@ def frame(folder: Path, entry: Mapping[str, Any], side: int) -> Frame:
     try:
         c2w = torch.tensor(entry["transform_matrix"], dtype=torch.float32)
         lens = lens_of(entry, *pixels.shape[:2])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise ValueError(f"dataset: the pose or lens of {name!r} cannot be read ({error!r})") from error
+    check_pose(c2w, name)
+    if not all(map(math.isfinite, lens)) or min(lens.fl_x, lens.fl_y) <= 0:
+        raise ValueError(f"dataset: the lens of {name!r} has no positive focal length, or is not finite")
+    return shrunk(Frame(pixels, c2w, lens), side)
+
+
+def check_pose(c2w: Tensor, name: str) -> None:
+    """A camera is turned and moved, and nothing else."""
     if c2w.shape != (4, 4):
         raise ValueError(f"dataset: transform_matrix of {name!r} is {tuple(c2w.shape)}, expected 4 x 4")
-    return shrunk(Frame(pixels, c2w, lens), side)
+    if not c2w.isfinite().all():
+        raise ValueError(f"dataset: transform_matrix of {name!r} has a number that is not finite")
+    turn = c2w[:3, :3]
+    skew = (turn @ turn.T - torch.eye(3)).abs().max()
+    if skew > RIGID or turn.det() < 0 or not torch.allclose(c2w[3], torch.tensor([0.0, 0.0, 0.0, 1.0])):
+        raise ValueError(
+            f"dataset: transform_matrix of {name!r} is no rotation with a place (4th row 0 0 0 1)"
+        )
 
 
 def opened(folder: Path, name: str) -> Float[Tensor, "H W 4"]:
@@ -114,11 +131,7 @@ def opened(folder: Path, name: str) -> Float[Tensor, "H W 4"]:
     path = next((p for p in (folder / f"{name}{end}" for end in SUFFIXES) if p.is_file()), None)
     if path is None:
         raise ValueError(f"dataset: no picture {name!r} in {str(folder)!r}")
-    try:
-        with Image.open(path) as picture:
-            return torch.from_numpy(np.array(picture.convert("RGBA"), dtype=np.float32) / 255)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"dataset: {str(path)!r} cannot be read ({error})") from None
+    return values(decoded(path, MAX_PIXELS, key="dataset", upright=False))  # a pose is of the stored pixels
 
 
 def lens_of(entry: Mapping[str, Any], height: int, width: int) -> Lens:

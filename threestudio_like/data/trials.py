@@ -26,6 +26,7 @@ from threestudio_like.data.album import MIN_COVER, Cameras, camera, poses
 from threestudio_like.data.draw import Light, draw
 from threestudio_like.data.objects import Object, held_out
 from threestudio_like.data.views import Source
+from threestudio_like.ranges import Count, NonNegative, Seed, Whole
 from threestudio_like.records import Camera, Mesh, View
 
 log = logging.getLogger(__name__)
@@ -81,15 +82,15 @@ class Trials(LightningDataModule):
         cameras: Cameras,
         light: Light,
         buckets: Sequence[int | float],
-        objects: int,
-        batch: int,
-        rings: int,
-        twin: float,
+        objects: Whole,
+        batch: Count,
+        rings: Count,
+        twin: NonNegative,
         solid: Callable[[Mesh], bool],
-        subjects: int,
-        repeats: int,
-        novel: int,
-        seed: int,
+        subjects: Whole,
+        repeats: Whole,
+        novel: Whole,
+        seed: Seed,
     ) -> None:
         super().__init__()
         if subjects == 1:

@@ -20,6 +20,7 @@ from threestudio_like import cache
 from threestudio_like.data.album import Album, Cameras, Variety, album, camera
 from threestudio_like.data.draw import Light
 from threestudio_like.data.objects import Object, held_out
+from threestudio_like.ranges import Count, NonNegative, Seed, Whole
 from threestudio_like.records import Example, View
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Source(Protocol):
 class Augmentation(NamedTuple):
     """What is changed alike in the target and in its reference."""
 
-    color: float  # how far channels are mixed and scaled; 0: not
+    color: NonNegative  # how far channels are mixed and scaled; 0: not
     mirror: bool  # left and right change places in half of the examples
 
 
@@ -61,9 +62,9 @@ class Views(LightningDataModule):
         light: Light | None,
         augmentation: Augmentation,
         references: bool,
-        batch_size: int,
-        validation: int,
-        seed: int,
+        batch_size: Count,
+        validation: Whole,
+        seed: Seed,
         cache: str | None,
     ) -> None:
         super().__init__()

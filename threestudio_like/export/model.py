@@ -13,6 +13,7 @@ from threestudio_like.export.paint import painted
 from threestudio_like.export.turntable import write_comparison, write_preview, write_turntable
 from threestudio_like.export.unwrap import unwrapped
 from threestudio_like.files import write
+from threestudio_like.ranges import Cells, Count, NonNegative, Side, Whole
 from threestudio_like.records import Mesh, View
 from threestudio_like.scene import Scene
 
@@ -29,11 +30,11 @@ class Texture(NamedTuple):
     sharpness: of the weights of the pictures that are painted over the scene's colours (null: of none).
     """
 
-    size: int
-    padding: int
-    smoothing: int
+    size: Side
+    padding: Whole
+    smoothing: Whole
     normal_map: bool
-    sharpness: float | None
+    sharpness: NonNegative | None
 
 
 @runtime_checkable
@@ -57,12 +58,12 @@ class Model:
         self,
         *,
         formats: Sequence[str],
-        resolution: int,
+        resolution: Cells,
         texture: Texture,
-        frames: int,
-        fps: int,
-        side: int,
-        views: int,
+        frames: Count,
+        fps: Count,
+        side: Side,
+        views: Count,
     ) -> None:
         for name in formats:
             if name not in WRITERS:

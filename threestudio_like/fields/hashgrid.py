@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from threestudio_like.ops.hashgrid import growing_resolutions, hashgrid
+from threestudio_like.ranges import Bits, Count
 
 
 class HashGrid(nn.Module):
@@ -25,11 +26,11 @@ class HashGrid(nn.Module):
     def __init__(
         self,
         *,
-        num_levels: int,
-        features_per_level: int,
-        log2_table: int,
-        base_resolution: int,
-        finest_resolution: int,
+        num_levels: Count,
+        features_per_level: Count,
+        log2_table: Bits,
+        base_resolution: Count,
+        finest_resolution: Count,
     ) -> None:
         super().__init__()
         if num_levels < 1 or not 1 <= base_resolution <= finest_resolution:

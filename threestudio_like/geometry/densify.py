@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from threestudio_like.geometry.gaussians import Gaussians
 from threestudio_like.geometry.moments import exchange
 from threestudio_like.ops.splat import rotation_matrices
+from threestudio_like.ranges import Count, NonNegative, Positive, Share, Whole
 from threestudio_like.records import Footprints, Render
 
 
@@ -49,18 +50,18 @@ class Densify(nn.Module):
     def __init__(
         self,
         *,
-        begin: int,
-        until: int,
-        every: int,
-        gradient: float,
-        extent: float,
-        dense: float,
-        huge: float,
-        shrink: float,
-        min_opacity: float,
-        reset_every: int,
-        reset_opacity: float,
-        limit: int | None,
+        begin: Whole,
+        until: Whole,
+        every: Count,
+        gradient: NonNegative,
+        extent: Positive,
+        dense: Positive,
+        huge: Positive,
+        shrink: Positive,
+        min_opacity: Share,
+        reset_every: Count,
+        reset_opacity: Share,
+        limit: Count | None,
     ) -> None:
         super().__init__()
         self.begin, self.until, self.every = begin, until, every

@@ -19,6 +19,7 @@ from threestudio_like.fields.mlp import MLP
 from threestudio_like.geometry.base import Volume
 from threestudio_like.ops.isosurface import Lattice, enclosed, lattice, marching_tets
 from threestudio_like.ops.mesh import large_components
+from threestudio_like.ranges import Count, Positive, Share, Whole
 from threestudio_like.records import Mesh
 
 PORE = 1  # cells of a lattice: narrower ways into the fog are closed
@@ -43,7 +44,7 @@ Bias = Callable[[Tensor], Tensor]  # points [N 3] to [N 1]
 class Cone:
     """offset + scale (1 - |x| / radius): Magic3D's blob (Lin et al. 2023), `offset` alone at `radius`."""
 
-    def __init__(self, *, offset: float, scale: float, radius: float) -> None:
+    def __init__(self, *, offset: float, scale: float, radius: Positive) -> None:
         self.offset, self.scale, self.radius = offset, scale, radius
 
     def __call__(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 1"]:
@@ -55,7 +56,7 @@ class Cone:
 class Gaussian:
     """offset + scale exp(-|x|^2 / (2 radius^2)): DreamFusion's blob (Poole et al. 2022, appendix A)."""
 
-    def __init__(self, *, offset: float, scale: float, radius: float) -> None:
+    def __init__(self, *, offset: float, scale: float, radius: Positive) -> None:
         self.offset, self.scale, self.radius = offset, scale, radius
 
     def __call__(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 1"]:
@@ -82,16 +83,16 @@ class Density(Volume):
     def __init__(
         self,
         *,
-        radius: float,
-        num_features: int,
+        radius: Positive,
+        num_features: Count,
         encoding: nn.Module,
-        width: int,
-        depth: int,
+        width: Count,
+        depth: Whole,
         activation: str,
         bias: Bias,
-        epsilon: float,
-        threshold: float,
-        min_component: float,
+        epsilon: Positive,
+        threshold: Positive,
+        min_component: Share,
     ) -> None:
         super().__init__(radius=radius, num_features=num_features)
         if activation not in ACTIVATIONS:

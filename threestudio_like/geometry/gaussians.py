@@ -19,6 +19,7 @@ from threestudio_like.ops import harmonics
 from threestudio_like.ops.cloud import ball_spacing, field, spacing
 from threestudio_like.ops.isosurface import enclosed, lattice, marching_tets
 from threestudio_like.ops.mesh import large_components
+from threestudio_like.ranges import Count, Positive, Share, Whole
 from threestudio_like.records import Ellipsoids, Mesh
 
 DC = 1 / math.sqrt(4 * math.pi)  # the first harmonic, a constant
@@ -48,14 +49,14 @@ class Gaussians(Cloud):
     def __init__(
         self,
         *,
-        radius: float,
-        num_features: int,
-        degree: int,
-        count: int,
-        ball: float,
-        opacity: float,
-        level: float,
-        min_component: float,
+        radius: Positive,
+        num_features: Count,
+        degree: Whole,
+        count: Count,
+        ball: Positive,
+        opacity: Share,
+        level: Positive,
+        min_component: Share,
     ) -> None:
         super().__init__(radius=radius, num_features=num_features)
         if not 0 <= degree <= harmonics.MAX_DEGREE:

@@ -15,6 +15,7 @@ from threestudio_like.fields.mlp import MLP
 from threestudio_like.geometry.base import Implicit
 from threestudio_like.ops.isosurface import lattice, marching_tets
 from threestudio_like.ops.mesh import large_components
+from threestudio_like.ranges import Count, Positive, Share, Whole
 from threestudio_like.records import Mesh
 
 
@@ -35,15 +36,15 @@ class SDF(Implicit):
     def __init__(
         self,
         *,
-        radius: float,
-        num_features: int,
+        radius: Positive,
+        num_features: Count,
         encoding: nn.Module,
         feature_encoding: nn.Module | None,
-        width: int,
-        depth: int,
-        sphere_radius: float,
-        epsilon: float,
-        min_component: float,
+        width: Count,
+        depth: Whole,
+        sphere_radius: Positive,
+        epsilon: Positive,
+        min_component: Share,
     ) -> None:
         super().__init__(radius=radius, num_features=num_features)
         if not 0 < sphere_radius < radius:

@@ -21,6 +21,7 @@ from threestudio_like.ops.barycentric import interpolate
 from threestudio_like.ops.isosurface import Lattice, lattice, marching_tets, numbered
 from threestudio_like.ops.mesh import large_components
 from threestudio_like.ops.subdivision import crossed, subdivide, with_middles
+from threestudio_like.ranges import Cells, Count, Positive, Share, Whole
 from threestudio_like.records import Mesh
 
 
@@ -53,16 +54,16 @@ class TetGrid(Explicit):
     def __init__(
         self,
         *,
-        radius: float,
-        num_features: int,
+        radius: Positive,
+        num_features: Count,
         encoding: nn.Module,
-        width: int,
-        depth: int,
-        resolution: int,
-        subdivisions: int,
-        sphere_radius: float,
+        width: Count,
+        depth: Whole,
+        resolution: Cells,
+        subdivisions: Whole,
+        sphere_radius: Positive,
         frozen: bool,
-        min_component: float,
+        min_component: Share,
     ) -> None:
         super().__init__(radius=radius, num_features=num_features)
         self.encoding = encoding

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from threestudio_like.guidance.cfg import Guided, chosen
 from threestudio_like.priors.base import Borrower, Condition, Learner, Prior
+from threestudio_like.ranges import Share
 from threestudio_like.schedule.anneal import Number, Schedule, as_schedule
 from threestudio_like.schedule.levels import Levels
 from threestudio_like.schedule.vp import VP
@@ -96,7 +97,7 @@ class Fitting:
         camera_dropout: how often it is told all but the camera.
     """
 
-    def __init__(self, *, levels: Levels, dropout: Number, camera_dropout: Number) -> None:
+    def __init__(self, *, levels: Levels, dropout: Share, camera_dropout: Share) -> None:
         if dropout < 0 or camera_dropout < 0 or dropout + camera_dropout > 1:
             raise ValueError(f"fitting: dropouts are shares of one whole, not {dropout} and {camera_dropout}")
         self.levels, self.dropout, self.camera_dropout = levels, dropout, camera_dropout

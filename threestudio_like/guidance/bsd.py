@@ -20,6 +20,7 @@ from threestudio_like.guidance.base import Fitting, Noised
 from threestudio_like.guidance.cfg import Guided
 from threestudio_like.guidance.vsd import VSD
 from threestudio_like.priors.base import Condition, Learner, Prior
+from threestudio_like.ranges import Count
 from threestudio_like.records import Camera, View
 from threestudio_like.schedule.anneal import Number, Schedule, as_schedule
 from threestudio_like.schedule.levels import Levels, at
@@ -37,7 +38,7 @@ class Augment:
     """
 
     def __init__(
-        self, *, level: Number | Schedule, cfg: Guided, count: int, clip: Sequence[Number] | None
+        self, *, level: Number | Schedule, cfg: Guided, count: Count, clip: Sequence[Number] | None
     ) -> None:
         self.level = as_schedule(level)
         self.cfg, self.count = cfg, count
@@ -70,7 +71,7 @@ class Augmented(NamedTuple):
 class Pool(nn.Module):
     """The last `capacity` augmented renders; a training step draws `batch` of them. Saved with the stage."""
 
-    def __init__(self, *, capacity: int, batch: int) -> None:
+    def __init__(self, *, capacity: Count, batch: Count) -> None:
         super().__init__()
         if capacity < 1 or batch < 1:
             raise ValueError(f"pool: capacity and batch must be at least 1, not {capacity} and {batch}")

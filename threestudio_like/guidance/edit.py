@@ -13,6 +13,7 @@ from torch import Tensor
 
 from threestudio_like.guidance.cfg import Guided
 from threestudio_like.priors.base import Borrower, Prior
+from threestudio_like.ranges import Count
 from threestudio_like.records import View
 from threestudio_like.schedule.levels import Levels
 from threestudio_like.schedule.samplers import Sampler, from_level
@@ -25,7 +26,7 @@ class Edit(Borrower):
     call. steps: at most so many levels down from there. sampler: the way through them.
     """
 
-    def __init__(self, *, prior: Prior, cfg: Guided, levels: Levels, steps: int, sampler: Sampler) -> None:
+    def __init__(self, *, prior: Prior, cfg: Guided, levels: Levels, steps: Count, sampler: Sampler) -> None:
         super().__init__(prior=prior)
         self.cfg, self.levels, self.steps, self.sampler = cfg, levels, steps, sampler
 

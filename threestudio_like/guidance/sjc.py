@@ -15,6 +15,7 @@ from torch import Tensor
 from threestudio_like.guidance.base import Guidance, noised
 from threestudio_like.guidance.cfg import Guided, joined
 from threestudio_like.priors.base import Prior
+from threestudio_like.ranges import Count
 from threestudio_like.records import Camera, View
 from threestudio_like.schedule.anneal import Number, Schedule
 from threestudio_like.schedule.levels import Levels
@@ -39,7 +40,7 @@ class SJC(Guidance):
         levels: Levels,
         weighting: str,
         grad_clip: Number | Schedule | None,
-        perturbations: int,
+        perturbations: Count,
         reduced: bool,
     ) -> None:
         super().__init__(prior=prior, cfg=cfg, levels=levels, weighting=weighting, grad_clip=grad_clip)

@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from threestudio_like.ranges import Count
+
 REFRESH = 0.2  # seconds between looks at the losses, which may wait for a device
 
 
@@ -27,7 +29,7 @@ class Bar(ProgressBar):
     lines: how many lines a stage prints where there is no terminal.
     """
 
-    def __init__(self, *, lines: int) -> None:
+    def __init__(self, *, lines: Count) -> None:
         super().__init__()
         self.lines = lines
         self.console = Console()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from threestudio_like.ops.depth import relative
 from threestudio_like.priors.unet import BLOCK, autocast
 from threestudio_like.priors.weights import load
+from threestudio_like.ranges import Count, Positive, Side
 from threestudio_like.records import View
 
 CHANNELS = 4  # a picture over white, and its alpha
@@ -53,14 +54,21 @@ class Residual(nn.Module):
 class Cues(nn.Module):
     """A view to the same view with depth and normals.
 
-    size: of the pictures the network works on, on a grid of 2x2 blocks. widths: of each level below it, half
+    size: of the pictures the network works on, on a grid of 2x2 blocks. widths: list[Count]
     as large each. tail: channels of the whole pixels at the end.
     spread: mean deviation that the answer's depth is given, in units of the object's longest side.
     weights: a name in bundled/ or a file; null for a new one.
     """
 
     def __init__(
-        self, *, size: int, widths: list[int], tail: int, groups: int, spread: float, weights: str | None
+        self,
+        *,
+        size: Side,
+        widths: list[Count],
+        tail: Count,
+        groups: Count,
+        spread: Positive,
+        weights: str | None,
     ) -> None:
         super().__init__()
         self.size, self.spread = size, spread

@@ -16,6 +16,7 @@ from threestudio_like.priors.sentence import Sentence
 from threestudio_like.priors.text import Text
 from threestudio_like.priors.unet import autocast
 from threestudio_like.priors.weights import load
+from threestudio_like.ranges import Count, Positive, Side
 
 CHANNELS = 4
 MAX_SCALE = 100.0  # CLIP's bound of 1 / temperature
@@ -33,13 +34,13 @@ class Embedding(nn.Module):
     def __init__(
         self,
         *,
-        size: int,
-        widths: list[int],
-        groups: int,
-        channels: int,
+        size: Side,
+        widths: list[Count],
+        groups: Count,
+        channels: Count,
         text: Text | Sentence,
-        text_channels: int,
-        temperature: float,
+        text_channels: Count,
+        temperature: Positive,
         weights: str | None,
     ) -> None:
         super().__init__()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from threestudio_like.priors.lift import Encoder
 from threestudio_like.priors.unet import BLOCK
+from threestudio_like.ranges import Count
 from threestudio_like.records import Camera
 
 
@@ -21,13 +22,13 @@ class Flat(nn.Module):
     def __init__(
         self,
         *,
-        channels: int,
-        width: int,
-        groups: int,
-        features: int,
-        depths: int,
-        out_channels: int,
-        vector_channels: int,
+        channels: Count,
+        width: Count,
+        groups: Count,
+        features: Count,
+        depths: Count,
+        out_channels: Count,
+        vector_channels: Count,
     ) -> None:
         super().__init__()
         self.out_channels = out_channels

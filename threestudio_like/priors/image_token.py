@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from threestudio_like.priors.pose import relative_pose
 from threestudio_like.priors.unet import BLOCK
+from threestudio_like.ranges import Count
 from threestudio_like.records import Camera
 
 NUM_POSE = 4
@@ -24,7 +25,7 @@ class Token(nn.Module):
     width: channels of the first convolution; the next two have 2 and 4 times as many.
     """
 
-    def __init__(self, *, channels: int, width: int, groups: int, out_channels: int) -> None:
+    def __init__(self, *, channels: Count, width: Count, groups: Count, out_channels: Count) -> None:
         super().__init__()
         widths = [channels * BLOCK**2, width, 2 * width, 4 * width]
         layers: list[nn.Module] = []

@@ -17,6 +17,7 @@ from threestudio_like.priors.sentence import Sentence
 from threestudio_like.priors.text import Text
 from threestudio_like.priors.unet import BLOCK, Denoiser
 from threestudio_like.priors.weights import load, widen
+from threestudio_like.ranges import Share, Side
 from threestudio_like.records import Camera, View
 from threestudio_like.schedule.prediction import Prediction
 from threestudio_like.schedule.vp import VP
@@ -34,11 +35,11 @@ class InstructPix2Pix(Pixels):
         self,
         *,
         schedule: VP,
-        size: int,
+        size: Side,
         denoiser: Denoiser,
         prediction: Prediction,
         text: Text | Sentence,
-        dropout: float,
+        dropout: Share,
         begin: str | None,
         weights: str | None,
     ) -> None:

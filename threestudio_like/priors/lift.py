@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from threestudio_like.ops.camera import rays, resized
 from threestudio_like.priors.unet import BLOCK
+from threestudio_like.ranges import Count, Positive
 from threestudio_like.records import Camera
 
 
@@ -32,16 +33,16 @@ class Lift(nn.Module):
     def __init__(
         self,
         *,
-        channels: int,
-        radius: float,
-        width: int,
-        groups: int,
-        features: int,
-        depths: int,
-        samples: int,
-        hidden: int,
-        out_channels: int,
-        vector_channels: int,
+        channels: Count,
+        radius: Positive,
+        width: Count,
+        groups: Count,
+        features: Count,
+        depths: Count,
+        samples: Count,
+        hidden: Count,
+        out_channels: Count,
+        vector_channels: Count,
     ) -> None:
         super().__init__()
         self.radius, self.depths, self.samples, self.features = radius, depths, samples, features

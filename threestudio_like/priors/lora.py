@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from threestudio_like.priors.base import Condition, Learner, Prior
+from threestudio_like.ranges import Count, Positive
 
 
 class LoRA(Learner):
@@ -27,7 +28,7 @@ class LoRA(Learner):
         targets: endings of the names of linear and convolutional layers, such as `to_q` or `conv1`.
     """
 
-    def __init__(self, *, prior: Prior, rank: int, alpha: float | int, targets: list[str]) -> None:
+    def __init__(self, *, prior: Prior, rank: Count, alpha: Positive, targets: list[str]) -> None:
         super().__init__(prior=prior)
         self.scale = alpha / rank
         unet = unet_of(prior)

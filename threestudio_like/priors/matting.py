@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from threestudio_like.ranges import Count, Share
+
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
@@ -30,7 +32,7 @@ class Matting:
     confidence: the network's highest raw answer below this means that it saw no object: alpha is all 0.
     """
 
-    def __init__(self, *, weights: str, num_threads: int, confidence: float) -> None:
+    def __init__(self, *, weights: str, num_threads: Count, confidence: Share) -> None:
         self.weights = weights
         self.num_threads = num_threads
         self.confidence = confidence

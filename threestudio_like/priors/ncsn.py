@@ -13,6 +13,7 @@ from torch import Tensor
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.pixels import Network
 from threestudio_like.priors.unconditional import Unconditional
+from threestudio_like.ranges import Side
 from threestudio_like.schedule.ve import VE, betas
 from threestudio_like.schedule.vp import VP
 
@@ -24,7 +25,7 @@ class NCSN(Unconditional):
     weights: of a trained one, by the same ladder; null for a new one.
     """
 
-    def __init__(self, *, ladder: VE, size: int, denoiser: Network, weights: str | None) -> None:
+    def __init__(self, *, ladder: VE, size: Side, denoiser: Network, weights: str | None) -> None:
         schedule = VP(betas=betas(ladder.sigmas))
         super().__init__(schedule=schedule, size=size, denoiser=denoiser, prediction="eps", weights=weights)
         self.ladder = ladder

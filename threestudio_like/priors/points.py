@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from threestudio_like.priors.base import Condition
+from threestudio_like.ranges import Count
 
 LEVEL_CHANNELS = 32  # sines and cosines of t
 
@@ -20,7 +21,7 @@ class Denoiser(nn.Module):
     channels: dimensions of the point. width, depth: of the hidden layers.
     """
 
-    def __init__(self, *, channels: int, width: int, depth: int) -> None:
+    def __init__(self, *, channels: Count, width: Count, depth: Count) -> None:
         super().__init__()
         self.channels = channels
         self.enter = nn.Linear(channels, width)

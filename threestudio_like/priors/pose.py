@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from threestudio_like.ops.camera import spherical
+from threestudio_like.ranges import Count
 from threestudio_like.records import Camera
 
 NUM_NUMBERS = 5
@@ -36,7 +37,7 @@ def polar(camera: Camera) -> Float[Tensor, "B 1"]:
 class Pose(nn.Module):
     """An embedding of the relative pose and of the source's polar angle, which the paper leaves out."""
 
-    def __init__(self, *, hidden: int, out_channels: int) -> None:
+    def __init__(self, *, hidden: Count, out_channels: Count) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(NUM_NUMBERS, hidden), nn.SiLU(), nn.Linear(hidden, out_channels)

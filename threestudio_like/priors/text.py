@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from threestudio_like.ops.camera import spherical
 from threestudio_like.priors.words import Words
+from threestudio_like.ranges import Count
 from threestudio_like.records import Camera
 
 # DreamFusion's: overhead above 60 degrees, front within 45 of azimuth 0, back within 45 of 180
@@ -25,7 +26,7 @@ WORDS = Words(form="{prompt}, {view} view", front=45, back=45, overhead=60)
 class Text(nn.Module):
     """Prompts -> one token for each of the first `length` words; empty places share a learnt token."""
 
-    def __init__(self, *, buckets: int, channels: int, length: int, heads: int) -> None:
+    def __init__(self, *, buckets: Count, channels: Count, length: Count, heads: Count) -> None:
         super().__init__()
         self.buckets, self.length = buckets, length
         self.pieces = nn.EmbeddingBag(buckets, channels, mode="mean")

@@ -14,6 +14,7 @@ from threestudio_like.priors.sentence import Sentence
 from threestudio_like.priors.text import Text, view_words
 from threestudio_like.priors.unet import Denoiser
 from threestudio_like.priors.weights import load
+from threestudio_like.ranges import Share, Side
 from threestudio_like.records import Camera, View
 from threestudio_like.schedule.prediction import Prediction
 from threestudio_like.schedule.vp import VP
@@ -31,11 +32,11 @@ class TextToImage(Pixels):
         self,
         *,
         schedule: VP,
-        size: int,
+        size: Side,
         denoiser: Denoiser,
         prediction: Prediction,
         text: Text | Sentence,
-        dropout: float,
+        dropout: Share,
         weights: str | None,
     ) -> None:
         super().__init__(schedule=schedule, size=size, denoiser=denoiser)

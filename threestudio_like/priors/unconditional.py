@@ -8,6 +8,7 @@ from torch import Tensor
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.pixels import Network, Pixels
 from threestudio_like.priors.weights import load
+from threestudio_like.ranges import Side
 from threestudio_like.records import Camera, View
 from threestudio_like.schedule.prediction import Prediction
 from threestudio_like.schedule.vp import VP
@@ -21,7 +22,7 @@ class Unconditional(Pixels):
     """
 
     def __init__(
-        self, *, schedule: VP, size: int, denoiser: Network, prediction: Prediction, weights: str | None
+        self, *, schedule: VP, size: Side, denoiser: Network, prediction: Prediction, weights: str | None
     ) -> None:
         super().__init__(schedule=schedule, size=size, denoiser=denoiser)
         self.prediction = prediction

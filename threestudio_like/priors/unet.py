@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from threestudio_like.priors.base import Condition
+from threestudio_like.ranges import Count, Whole
 
 BLOCK = 2  # pixels on a side of what the U-Net takes for one
 LEVEL_CHANNELS = 32  # sines and cosines of t
@@ -34,14 +35,14 @@ class Denoiser(nn.Module):
     def __init__(
         self,
         *,
-        channels: int,
-        image_channels: int,
-        token_channels: int | None,
-        widths: list[int],
-        blocks: int,
-        head_channels: int,
-        groups: int,
-        tail_channels: int,
+        channels: Count,
+        image_channels: Whole,
+        token_channels: Count | None,
+        widths: list[Count],
+        blocks: Count,
+        head_channels: Count,
+        groups: Count,
+        tail_channels: Whole,
     ) -> None:
         super().__init__()
         self.unet: Any = unet(

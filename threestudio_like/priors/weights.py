@@ -47,12 +47,24 @@ def read(path: Path) -> dict[str, torch.Tensor]:
 
 def fill(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
     """What was read from `path` into `module`."""
-    own = module.state_dict()
-    foreign = sorted(set(own) ^ set(state)) or [n for n in own if own[n].shape != state[n].shape]
-    if foreign:
-        name = type(module).__name__
-        raise ValueError(f"weights: {path} is not of a {name} of this size: see {foreign[0]!r}")
+    if problem := unfit(module, state):
+        raise ValueError(f"weights: {path} is not of a {type(module).__name__} of this size: {problem}")
     module.load_state_dict(state)
+
+
+def unfit(module: nn.Module, state: Mapping[str, torch.Tensor]) -> str:
+    """The first name that keeps numbers from being a module's, and why; empty if all of them fit."""
+    own = module.state_dict()
+    for name in own:
+        if name not in state:
+            return f"it lacks {name!r}"
+        if own[name].shape != state[name].shape:
+            return f"{name!r} is {_sides(state[name])}, expected {_sides(own[name])}"
+    return next((f"it has {name!r} besides" for name in state if name not in own), "")
+
+
+def _sides(tensor: torch.Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "one number"
 
 
 def widen(module: nn.Module, weights: str, name: str) -> None:
@@ -83,4 +95,10 @@ def card(weights: str) -> dict[str, Any]:
     path = find(weights).with_suffix(".json")
     if not path.is_file():
         raise ValueError(f"weights: {path} is missing; weights come with a card")
-    return json.loads(path.read_text())
+    try:
+        found = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"weights: {path} is not JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"weights: {path} is no card; expected names and what they say")
+    return found

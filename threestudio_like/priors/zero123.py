@@ -21,6 +21,7 @@ from threestudio_like.priors.pixels import CHANNELS, Pixels, without
 from threestudio_like.priors.pose import Pose
 from threestudio_like.priors.unet import BLOCK, Denoiser, autocast
 from threestudio_like.priors.weights import load
+from threestudio_like.ranges import Share, Side
 from threestudio_like.records import Camera, View
 from threestudio_like.schedule.vp import VP
 
@@ -37,11 +38,11 @@ class Zero123(Pixels):
         self,
         *,
         schedule: VP,
-        size: int,
+        size: Side,
         denoiser: Denoiser,
         pose: Pose | Token,
         lift: Lift | Flat | None,
-        dropout: float,
+        dropout: Share,
         weights: str | None,
     ) -> None:
         super().__init__(schedule=schedule, size=size, denoiser=denoiser)

@@ -25,6 +25,7 @@ from threestudio_like.ops.occupancy import (
     refreshed,
 )
 from threestudio_like.ops.volume import packed_sum, packed_weights_from_density
+from threestudio_like.ranges import Cells, Count, NonNegative, Share, Whole
 from threestudio_like.records import Camera, Rays, Render, Samples
 from threestudio_like.scene import Scene
 
@@ -51,15 +52,15 @@ class NeRF(nn.Module):
     def __init__(
         self,
         *,
-        num_steps: int,
-        resolution: int,
-        threshold: float,
-        decay: float,
-        refresh_every: int,
-        warmup: int,
-        min_weight: float,
+        num_steps: Count,
+        resolution: Cells,
+        threshold: NonNegative,
+        decay: Share,
+        refresh_every: Count,
+        warmup: Whole,
+        min_weight: NonNegative,
         normals: bool,
-        chunk: int,
+        chunk: Count,
     ) -> None:
         super().__init__()
         self.num_steps = num_steps

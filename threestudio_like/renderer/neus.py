@@ -17,6 +17,7 @@ from threestudio_like.geometry.base import Implicit
 from threestudio_like.ops.camera import rays
 from threestudio_like.ops.march import importance, intersect_box, stratified
 from threestudio_like.ops.volume import neus_alpha, weights_from_alpha
+from threestudio_like.ranges import Cells, Count, NonNegative, Positive, Whole
 from threestudio_like.records import Camera, Rays, Render, Samples
 from threestudio_like.scene import Scene
 
@@ -45,13 +46,13 @@ class NeuS(nn.Module):
     def __init__(
         self,
         *,
-        variance: float,
-        num_coarse: int,
-        num_fine: int,
-        lattice: int,
-        min_weight: float,
-        cos_anneal_end: int,
-        chunk: int,
+        variance: Positive,
+        num_coarse: Count,
+        num_fine: Whole,
+        lattice: Cells,
+        min_weight: NonNegative,
+        cos_anneal_end: Whole,
+        chunk: Count,
     ) -> None:
         super().__init__()
         self.variance = nn.Parameter(torch.tensor(float(variance)))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from threestudio_like.geometry.base import Cloud
 from threestudio_like.ops.camera import rays
 from threestudio_like.ops.splat import blend, project
+from threestudio_like.ranges import Count, Positive
 from threestudio_like.records import Camera, Rays, Render
 from threestudio_like.scene import Scene
 
@@ -26,7 +27,7 @@ class Splats(nn.Module):
         degree_every: steps until colours may depend on the direction by one more degree; 0: they do at once.
     """
 
-    def __init__(self, *, near: float, degree_every: int) -> None:
+    def __init__(self, *, near: Positive, degree_every: Count) -> None:
         super().__init__()
         self.near = near
         self.degree_every = degree_every

@@ -17,7 +17,10 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from threestudio_like.files import replacing
+from threestudio_like.ranges import Count
 from threestudio_like.run.errors import UserError
+
+NEEDED = {"state_dict", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers"}
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -33,17 +36,20 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: str | Path, *args: Any, **settings: Any) -> dict[str, Any]:
         """Plain values only; whatever else is in the file is not run, and refused in one line."""
+        text = "not a whole checkpoint; move it away, and the stage begins anew"
         try:
-            return super().load_checkpoint(path, *args, **settings)
+            found = super().load_checkpoint(path, *args, **settings)
         except Exception as error:  # damaged bytes end the reader in errors of any kind
-            text = "not a whole checkpoint; move it away, and the stage begins anew"
             raise UserError(f"resume: {path}: {text}") from error
+        if not isinstance(found, dict) or not set(found) >= NEEDED:
+            raise UserError(f"resume: {path}: {text}")
+        return found
 
 
 class Checkpoints(Checkpoint):
     """Keeps `<stage>/checkpoints/last.ckpt`, and the seconds of work that are in it."""
 
-    def __init__(self, *, every: int) -> None:
+    def __init__(self, *, every: Count) -> None:
         self.every = every
         self.saved_at = 0
         self.interrupted = False

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -18,7 +19,8 @@ from threestudio_like.run.errors import UserError, hint, joined, one_line
 from threestudio_like.run.inputs import AUTO, SOURCES, at, check_words, given, source, with_input
 from threestudio_like.run.plan import check_plan
 
-MISTAKES = (UserError, HydraException, OmegaConfBaseException)
+MISTAKES = (UserError, HydraException, OmegaConfBaseException, yaml.YAMLError)
+USERS = {"ValueError", "FileNotFoundError", "MisconfigurationException"}  # what a constructor says to them
 KEPT_OPEN = ("resume", "plan", "ops.backend", "tags", "note", "dry", "viewer")  # may change in a resume
 EXPORT, VIEWER = "export.", "viewer."  # and all keys below them
 
@@ -53,6 +55,8 @@ def unread(config: DictConfig) -> None:
     names = {*map(str, known), "ops", "stages", "viewer"} - {"defaults", "hydra"}
     text = OmegaConf.to_yaml(config)
     for name in map(str, config):
+        if name == "experiment":  # it went where its group is, and not to the root
+            raise UserError(f"{name}: its YAML is empty, or does not begin with the line # @package _global_")
         if name not in names and not re.search(r"\$\{" + re.escape(name) + r"\b", text):
             raise UserError(f"{name}: nothing reads this key{hint(name, names)}")
 
@@ -85,13 +89,16 @@ def explained(error: InstantiationException, node: Mapping[str, Any], key: str) 
     """Whose mistake it is: the user's, as a UserError; or ours, as it was raised."""
     cause = error.__cause__
     names = {kind.__name__ for kind in type(cause).__mro__}
-    if cause is not None and not names & {"ValueError", "FileNotFoundError", "MisconfigurationException"}:
+    short = "MemoryError" in names or "allocate memory" in str(cause)  # torch's own is a RuntimeError
+    if cause is not None and not short and not names & USERS:
         return cause
     inner = re.search(r"full_key: (\S+)", str(error))
     for name in inner[1].split(".") if inner else []:
         node = node.get(name, {}) if isinstance(node, Mapping) else {}
     where = joined(key, inner[1] if inner else "")
-    text = one_line(cause or str(error).split("\nfull_key")[0])
+    text = (
+        "needs more memory than there is" if short else one_line(cause or str(error).split("\nfull_key")[0])
+    )
     if text.startswith(key + "."):
         return UserError(text)
     begins = re.match(r"(\w+)(\.\w+)*: ", text)  # a constructor that names its own argument
@@ -102,19 +109,24 @@ def mistaken(error: BaseException) -> bool:
     """Whether the user can mend it: a mistake that we name, or what stops Hydra before our code begins."""
     frames = [frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(error.__traceback__)]
     begun = any(name.startswith(("threestudio_like.", "systems.")) for name in frames)
-    return isinstance(error, MISTAKES) or isinstance(error, (ValueError, OSError)) and not begun
+    stops = (ValueError, OSError, RecursionError)
+    return isinstance(error, MISTAKES) or isinstance(error, stops) and not begun
 
 
-def said(error: Exception, arguments: list[str], configs: Path) -> str:
+def said(error: BaseException, arguments: list[str], configs: Path) -> str:
     """A mistake that Hydra or OmegaConf found, in one line, with the nearest name where there is one."""
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}; write key=value"
     if isinstance(error, OSError) and error.filename:  # Hydra's own mistakes are nameless OSErrors
         return f"cannot write in {str(error.filename)!r} ({error.strerror})"
+    if about := damaged(error, arguments):
+        return about
     lines = str(error).splitlines() or [type(error).__name__]
     full_key = re.search(r"^\s*full_key: (\S+)", str(error), flags=re.MULTILINE)
     if missing := re.search(r"In '([^']+)': Could not (?:find|load) '([^'/]+)/([^']*)'", str(error)):
         where, group, option = missing.groups()
+        if group == "hydra":  # its own groups are one folder deeper
+            where, (group, _, option) = "config", f"hydra/{option}".rpartition("/")
         options = siblings(group, [configs, *more_configs(arguments)])
         typed = where == "config" or any(word.endswith(f"={option}") for word in arguments)
         asks = "" if typed else f"configs/{where}.yaml: "
@@ -128,7 +140,26 @@ def said(error: Exception, arguments: list[str], configs: Path) -> str:
             options = siblings(group, [configs, *more_configs(arguments)])
             if options and option not in options:
                 return f"{group}: no option {option!r}{hint(option, options, few=40)}"
-    return one_line(re.split(r"\n(?:See https://|Config search path:)", str(error))[0])
+    if merged := re.match(r"Error merging override ([^=]+)=(.*)", str(error)):
+        return f"{merged[1]}: {merged[2]} cannot take the place of what is there; `--cfg job` shows it"
+    text = one_line(re.split(r"\n(?:See https://|Config search path:)", str(error))[0])
+    return text or (said(error.__cause__, arguments, configs) if error.__cause__ else lines[0])
+
+
+def damaged(error: BaseException, arguments: list[str]) -> str:
+    """What is wrong with a YAML file that cannot be read, and where; nothing for other errors."""
+    if isinstance(error, RecursionError):
+        return "the defaults lists of the YAML files lead back to each other"
+    if isinstance(error, UnicodeDecodeError):
+        files = [file for folder in more_configs(arguments) for file in sorted(folder.rglob("*.yaml"))]
+        guilty = [file for file in files if error.object == file.read_bytes()]
+        return f"{guilty[0] if guilty else 'a YAML file'}: expected UTF-8 ({error.reason} at {error.start})"
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"{error.name}: character {error.position}: {error.reason}"
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"{mark.name}: line {mark.line + 1}, column {mark.column + 1}: {one_line(error.problem)}"
+    return f"not YAML: {one_line(error)}" if isinstance(error, yaml.YAMLError) else ""
 
 
 def siblings(group: str, folders: list[Path]) -> list[str]:

@@ -22,6 +22,11 @@ def hint(word: str, choices: Iterable[str], few: int = 12) -> str:
     return f"; choose one of: {', '.join(choices)}" if 0 < len(choices) <= few else ""
 
 
+def brief(text: str, longest: int = 100) -> str:
+    """The text, or its beginning: what was given is said again, but not pages of it."""
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
 def one_line(text: object) -> str:
     """All that a many-line message says, in one."""
     return "; ".join(line.strip().rstrip(".") for line in str(text).splitlines() if line.strip())

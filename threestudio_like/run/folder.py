@@ -37,7 +37,7 @@ PACKAGES = (
 )
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("launch.py", "threestudio_like", "systems", "configs")
-LONGEST = 64  # characters of a name
+LONGEST = 64  # bytes of a name
 
 
 class RunFolder:
@@ -131,9 +131,7 @@ def slug(text: str) -> str:
     """Words joined by hyphens: what is safe as a folder's name in any file system, and in HTML."""
     plain = unicodedata.normalize("NFKC", text).lower()
     words = re.sub(r"[^\w]+|_+", "-", plain).strip("-")
-    while len(words.encode()) > LONGEST:
-        words = words[:-1]
-    return words.strip("-")
+    return words.encode()[:LONGEST].decode(errors="ignore").strip("-")
 
 
 def title(*, name: str | None, prompt: str, sources: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from threestudio_like.run.errors import UserError, hint, mistakes
+from threestudio_like.run.errors import UserError, brief, hint, mistakes
 
 SOURCES = {
     "image": "a picture's file, such as PNG or JPEG",
@@ -36,11 +36,15 @@ def given(key: str, overrides: list[str]) -> bool:
 
 def check_words(config: DictConfig) -> None:
     """The root's texts are texts, and the elevation is an angle."""
+    for key in (*PATHS, "prompt", "elevation", "plan"):
+        if key not in config:
+            raise UserError(f"{key}: cannot be left out")
     for key in PATHS:
         check_path(key, config[key])
     for key in ("prompt", "note"):
         if not isinstance(config[key], str):
-            raise UserError(f"{key}: expected a text, got {config[key]!r}")
+            raise UserError(f"{key}: expected a text, got {brief(repr(config[key]))}")
+        check_letters(key, config[key])
     check_tags(config.tags)
     if not isinstance(config.dry, bool):
         raise UserError(f"dry: expected true or false, got {config.dry!r}")
@@ -64,6 +68,15 @@ def check_path(key: str, value: Any) -> None:
         return
     if not isinstance(value, str) or not value.strip():
         raise UserError(f"{key}: expected {PATHS[key]}, got {value!r}")
+    check_letters(key, value)
+
+
+def check_letters(key: str, text: str) -> None:
+    """What no file can hold as UTF-8: single bytes of another encoding, which Python keeps as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{key}: expected UTF-8, got {brief(ascii(text))}") from error
 
 
 def with_input(config: DictConfig, overrides: list[str]) -> DictConfig:
@@ -130,7 +143,7 @@ def found(key: str, name: str) -> Path:
             return place.resolve()
         near = [str(path.with_name(f.name)) for f in path.parent.iterdir()] if path.parent.is_dir() else []
     except OSError as error:
-        raise UserError(f"{key}: cannot read {name!r} ({error.strerror})") from error
+        raise UserError(f"{key}: cannot read {brief(repr(name))} ({error.strerror})") from error
     if places:
         kind = "a folder" if places[0].is_dir() else "a file" if places[0].is_file() else "a device"
         raise UserError(f"{key}: {name!r} is {kind}; expected {SOURCES[key]}")

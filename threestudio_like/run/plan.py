@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from threestudio_like.run.errors import UserError, hint
-from threestudio_like.run.signatures import is_part
+from threestudio_like.run.signatures import is_part, shown
 
 PARTS = ("system", "data", "trainer")
 MAX_SEED = 2**32 - 1  # of NumPy's generator
@@ -18,7 +18,7 @@ def planned(config: Mapping[str, Any]) -> list[str]:
     if plan is None:
         return list(stages)
     if not isinstance(plan, list):
-        shown = f"[{plan}]" if plan in stages else f"[{','.join(stages)}]"
+        shown = f"[{plan}]" if isinstance(plan, str) and plan in stages else f"[{','.join(stages)}]"
         raise UserError(f"plan: expected a list, got {plan!r}; write plan={shown}")
     if not plan:
         raise UserError(f"plan: names no stage{hint('', stages)}")
@@ -36,7 +36,7 @@ def check_plan(config: Mapping[str, Any]) -> None:
     """The seed, the stages and the plan of a resolved tree, but not what the stages are made of."""
     seed, stages = config.get("seed"), config.get("stages")
     if type(seed) is not int or not 0 <= seed <= MAX_SEED:
-        raise UserError(f"seed: expected a whole number from 0 to {MAX_SEED}, got {seed!r}")
+        raise UserError(f"seed: expected a whole number from 0 to {MAX_SEED}, got {shown(seed)}")
     if not isinstance(stages, Mapping) or not stages:
         raise UserError(
             "stages: nothing to run; an experiment brings some (without experiment=, the default one)"

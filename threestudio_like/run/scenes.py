@@ -11,9 +11,11 @@ from omegaconf import OmegaConf
 from safetensors import SafetensorError
 
 from threestudio_like.files import write
+from threestudio_like.priors.weights import unfit
 from threestudio_like.run.composition import build, plain
 from threestudio_like.run.errors import UserError
 from threestudio_like.run.inputs import SCENE
+from threestudio_like.run.signatures import check, check_type
 from threestudio_like.scene import Scene
 
 PARTS, WEIGHTS = SCENE
@@ -28,11 +30,16 @@ def save(scene: Scene, parts: Mapping[str, Any], folder: Path) -> None:
 
 def load(folder: Path, key: str = "resume") -> Scene:
     """The same scene, built from its parts and filled with its numbers; every name must match."""
-    scene = build(plain(folder / PARTS, key), f"{folder}/{PARTS}")
+    parts = plain(folder / PARTS, key)
+    check(parts, str(folder / PARTS))  # a folder may come from anywhere
+    check_type(parts, Scene, str(folder / PARTS))
+    scene = build(parts, str(folder / PARTS))
     try:
         numbers = safetensors.torch.load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
         raise UserError(f"{key}: {folder / WEIGHTS} cannot be read ({error})") from error
+    if problem := unfit(scene, numbers):
+        raise UserError(f"{key}: {folder / WEIGHTS} is not of the scene in {PARTS}: {problem}")
     scene.load_state_dict(numbers, strict=True)
     return scene
 

@@ -32,6 +32,7 @@ from threestudio_like.metrics.shape import (
 )
 from threestudio_like.metrics.similarity import view_consistency
 from threestudio_like.ops.camera import around
+from threestudio_like.ranges import Cells, Count, Seed, Side
 from threestudio_like.records import Mesh
 
 MARGIN = 1.02  # of the box that volumes are counted in, beyond the larger mesh
@@ -59,12 +60,12 @@ class Score:
     def __init__(
         self,
         *,
-        views: int,
-        side: int,
-        directions: int,
-        resolution: int,
-        points: int,
-        seed: int,
+        views: Count,
+        side: Side,
+        directions: Count,
+        resolution: Cells,
+        points: Count,
+        seed: Seed,
         embedding: Embedder | None,
     ) -> None:
         counts = {"views": views, "side": side, "directions": directions}

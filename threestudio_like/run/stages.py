@@ -7,31 +7,37 @@ import inspect
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
+from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 
 from threestudio_like.files import write
+from threestudio_like.ranges import Count, Whole
 from threestudio_like.run import checkpoints, finish, scenes, seen, watch
 from threestudio_like.run.composition import build
-from threestudio_like.run.errors import UserError, joined, mistakes
+from threestudio_like.run.errors import UserError, brief, joined, mistakes
 from threestudio_like.run.folder import RunFolder, failing
 from threestudio_like.run.inputs import SOURCES
 from threestudio_like.run.plan import planned
-from threestudio_like.run.signatures import check, is_part, located
+from threestudio_like.run.signatures import check, check_type, is_part, located
 
 log = logging.getLogger(__name__)
+KINDS = {"system": LightningModule, "data": LightningDataModule}  # what each part of a stage must be
+LIMITS = {"max_steps": Count, "accumulate_grad_batches": Count, "log_every_n_steps": Whole}  # of a trainer
 ALONE = ("accelerator", "devices", "num_nodes", "strategy")  # what the stages of one run must share
 
 
 def check_parts(config: Mapping[str, Any]) -> None:
     """Every part against its constructor; what follows the stages is built, to find bad values first."""
     for name, stage in config["stages"].items():
-        check_trainer(placed(stage["trainer"], Path()), f"stages.{name}.trainer")
-        check(stage["system"], f"stages.{name}.system")
-        check(stage["data"], f"stages.{name}.data")
+        key = f"stages.{name}.trainer"
+        check_trainer(placed(stage["trainer"], Path(), key), key)
+        for part, kind in KINDS.items():
+            check(stage[part], f"stages.{name}.{part}")
+            check_type(stage[part], kind, f"stages.{name}.{part}")
     for name in (*finish.STEPS, "viewer"):
         if config.get(name) and not is_part(config[name]):
             raise UserError(f"{name}: expected a part, or null, got {config[name]!r}")
@@ -82,9 +88,25 @@ def prepared(node: Mapping[str, Any], key: str) -> Any:
 def check_trainer(trainer: Mapping[str, Any], key: str) -> None:
     """Callbacks and loggers are mappings in YAML, so that each can be named, and lists in Lightning."""
     several = ("callbacks", "logger")
+    located(trainer["_target_"], key)
+    check_type(trainer, Trainer, key)
     check({name: value for name, value in trainer.items() if name not in several}, key)
+    for name, limit in LIMITS.items():
+        if name in trainer:
+            check_type(trainer[name], limit, joined(key, name))
     for name in several:
-        check(trainer.get(name), joined(key, name))
+        check(parts_of(trainer, name, key), joined(key, name))
+
+
+def parts_of(trainer: Mapping[str, Any], name: str, key: str) -> Mapping[str, Any]:
+    """The named callbacks or loggers of a trainer's node, each a part."""
+    found = trainer.get(name) or {}
+    if not isinstance(found, Mapping):
+        raise UserError(f"{joined(key, name)}: expected names and their parts, got {found!r}")
+    for each, part in found.items():
+        if not is_part(part):
+            raise UserError(f"{joined(key, name, each)}: expected a part, got {part!r}")
+    return found
 
 
 def check_devices(trainers: Mapping[str, Mapping[str, Any]]) -> None:
@@ -98,11 +120,11 @@ def check_devices(trainers: Mapping[str, Mapping[str, Any]]) -> None:
                 raise UserError(f"stages.{name}.trainer.{key}: {text}")
 
 
-def placed(trainer: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def placed(trainer: Mapping[str, Any], folder: Path, key: str = "trainer") -> dict[str, Any]:
     """A trainer's node with the stage's folder filled in: its own, and its loggers'."""
-    loggers = {name: dict(node) for name, node in (trainer.get("logger") or {}).items()}
+    loggers = {name: dict(node) for name, node in parts_of(trainer, "logger", key).items()}
     for name, node in loggers.items():
-        parameters = inspect.signature(located(node.get("_target_"), f"trainer.logger.{name}")).parameters
+        parameters = inspect.signature(located(node.get("_target_"), f"{key}.logger.{name}")).parameters
         if "save_dir" in parameters:
             node["save_dir"] = str(folder)
     return {**trainer, "default_root_dir": str(folder), "logger": loggers}
@@ -196,7 +218,7 @@ def run_stage(
 
 def trainer_of(node: Mapping[str, Any], key: str, path: Path) -> Trainer:
     """Lightning's Trainer, its callbacks and loggers as the lists it takes."""
-    tree = placed(node, path)
+    tree = placed(node, path, key)
     several = {name: list((tree.pop(name, None) or {}).values()) for name in ("callbacks", "logger")}
     return build({**tree, **several}, key)
 
@@ -212,12 +234,24 @@ def keeper(trainer: Trainer) -> checkpoints.Checkpoints:
 def fit(trainer: Trainer, system: LightningModule, data: Any, path: Path) -> None:
     """To the last step, or to the first Ctrl-C."""
     kept, last = keeper(trainer), checkpoints.path(path)
-    with kept.listening():
+    with kept.listening(), fitting_checkpoint(last):
         trainer.fit(
             system, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True
         )
     if kept.interrupted:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def fitting_checkpoint(path: Path) -> Iterator[None]:
+    """A checkpoint of another network is the user's mistake: one line with the first name that is wrong."""
+    try:
+        yield
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        if not lines[0].startswith("Error(s) in loading state_dict"):
+            raise
+        raise UserError(f"resume: {path}: of another network; {brief(lines[1], 200)}") from error
 
 
 def measured(trainer: Trainer, path: Path, scores: Mapping[str, float], *, writes: bool) -> dict[str, float]:

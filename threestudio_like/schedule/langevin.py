@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from threestudio_like.ranges import Count, Positive
 from threestudio_like.schedule.samplers import Eps
 from threestudio_like.schedule.ve import VE
 from threestudio_like.schedule.vp import VP
@@ -68,8 +69,8 @@ def annealed(
     levels: list[int],
     schedule: VP,
     *,
-    ratio: float,
-    count: int,
+    ratio: Positive,
+    count: Count,
     convention: Convention,
     denoise: bool,
 ) -> Float[Tensor, "B ..."]:

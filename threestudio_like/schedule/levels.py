@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from threestudio_like.schedule.anneal import Number, Schedule, as_schedule
+from threestudio_like.ranges import Positive, Share
+from threestudio_like.schedule.anneal import Schedule, as_schedule
 
 # (step, batch, num_steps) -> t of each picture of the batch, on the CPU
 Levels = Callable[[int, int, int], Int[Tensor, " B"]]
@@ -20,9 +21,11 @@ class Uniform:
     The numbers come from torch's CPU generator on every device, so that a seed means the same everywhere.
     """
 
-    def __init__(self, *, low: Number | Schedule, high: Number | Schedule) -> None:
+    def __init__(self, *, low: Share | Schedule, high: Share | Schedule) -> None:
         self.low = as_schedule(low)
         self.high = as_schedule(high)
+        if self.low(0) > self.high(0):
+            raise ValueError(f"low: is above high, {self.low(0):g} above {self.high(0):g}")
 
     def __call__(self, step: int, batch: int, num_steps: int) -> Int[Tensor, " B"]:
         """t for `batch` pictures."""
@@ -35,7 +38,7 @@ class Uniform:
 class Power:
     """t = T u^exponent of a uniform u: below 1, high noise comes up more often."""
 
-    def __init__(self, *, exponent: Number) -> None:
+    def __init__(self, *, exponent: Positive) -> None:
         self.exponent = exponent
 
     def __call__(self, step: int, batch: int, num_steps: int) -> Int[Tensor, " B"]:
@@ -46,7 +49,7 @@ class Power:
 class Annealed:
     """The same t for all, falling as `level` says: no randomness (HiFA; the renoising of BSD)."""
 
-    def __init__(self, *, level: Number | Schedule) -> None:
+    def __init__(self, *, level: Share | Schedule) -> None:
         self.level = as_schedule(level)
 
     def __call__(self, step: int, batch: int, num_steps: int) -> Int[Tensor, " B"]:

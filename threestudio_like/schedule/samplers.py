@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from threestudio_like.ranges import Share
 from threestudio_like.schedule.vp import VP
 
 Eps = Callable[[Tensor, Tensor], Tensor]  # (x_t, t [B]) -> eps
@@ -34,7 +35,7 @@ def from_level(t: int, count: int) -> list[int]:
 
 
 def ddim(
-    eps: Eps, x_t: Float[Tensor, "B ..."], levels: list[int], schedule: VP, *, eta: float, clip: Bounds
+    eps: Eps, x_t: Float[Tensor, "B ..."], levels: list[int], schedule: VP, *, eta: Share, clip: Bounds
 ) -> Float[Tensor, "B ..."]:
     """Denoise x_t, which lies at levels[0], down to a picture; eta = 0 is deterministic, 1 as noisy as DDPM.
 

@@ -11,8 +11,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from threestudio_like.ranges import Count, Positive
 
-def geometric(num_levels: int, start: float, end: float) -> Float[Tensor, " L"]:
+
+def geometric(num_levels: Count, start: Positive, end: Positive) -> Float[Tensor, " L"]:
     """`num_levels` deviations from `start` down to `end`, in equal ratios."""
     ladder = torch.linspace(math.log(start), math.log(end), num_levels, dtype=torch.float64).exp()
     return ladder.float()

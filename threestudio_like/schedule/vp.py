@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from threestudio_like.ranges import Count, NonNegative
+
 
 def linear(num_steps: int, start: float, end: float) -> Float[Tensor, " T"]:
     """Betas of DDPM: evenly spaced."""
@@ -22,7 +24,7 @@ def scaled_linear(num_steps: int, start: float, end: float) -> Float[Tensor, " T
     return torch.linspace(math.sqrt(start), math.sqrt(end), num_steps, dtype=torch.float64) ** 2
 
 
-def cosine(num_steps: int, offset: float) -> Float[Tensor, " T"]:
+def cosine(num_steps: Count, offset: NonNegative) -> Float[Tensor, " T"]:
     """Betas whose alpha_bar falls as cos^2 (Nichol and Dhariwal 2021, eq. 17), clipped at 0.999."""
     steps = torch.arange(num_steps + 1, dtype=torch.float64) / num_steps
     alpha_bar = torch.cos((steps + offset) / (1 + offset) * math.pi / 2) ** 2

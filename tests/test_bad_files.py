@@ -1,0 +1,592 @@
+"""Damaged, foreign and hostile files are refused in one line that names them; odd ones are read right."""
+
+import json
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+from torch import nn
+
+from threestudio_like.data import counted, furniture, materials, objects, picture, transforms
+from threestudio_like.files import write
+from threestudio_like.priors import weights
+from threestudio_like.run import scenes
+from threestudio_like.run.checkpoints import AtomicCheckpointIO
+from threestudio_like.run.errors import UserError
+
+Make = Callable[[Path], object]
+QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+LONG = settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def refused(read: Callable[[Path], object], path: Path, words: str) -> None:
+    """One line that names the file and says `words`; the folder stays as it was."""
+    before = contents(path.parent)
+    with pytest.raises(ValueError) as caught:
+        read(path)
+    line = str(caught.value)
+    assert path.name in line and words in line and "\n" not in line and len(line) < 600, line
+    assert contents(path.parent) == before
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
+    """What is in a folder, and when it was last changed."""
+    stats = {str(path): path.lstat() for path in sorted(folder.rglob("*"))}
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
+def see(path: Path) -> torch.Tensor:
+    return picture.read(path, 10**6, 64)
+
+
+def bytes_of(image: Image.Image, kind: str, **options: object) -> bytes:
+    image.save(stream := BytesIO(), kind, **options)
+    return stream.getvalue()
+
+
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8))
+KINDS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
+WHOLE = {kind: bytes_of(NOISE, kind) for kind in KINDS}
+
+
+def png(width: int, height: int) -> bytes:
+    """A few bytes that say they are huge."""
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0),
+        b"IDAT": zlib.compress(b"0" * 99),
+    }
+    parts = [
+        struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks.items()
+    ]
+    return b"".join([b"\x89PNG\r\n\x1a\n", *parts])
+
+
+PICTURES: dict[str, tuple[bytes | Make, str]] = {
+    "empty.png": (b"", "is an empty file; expected a picture"),
+    "words.png": (b"not a picture", "is not a picture; expected PNG, JPEG, WebP"),
+    "page.jpg": (b"<html><script>alert(1)</script></html>", "is not a picture"),
+    "mesh.png": (b"v 0 0 0\nf 1 1 1\n", "is not a picture"),
+    "zeros.png": (bytes(5000), "is not a picture"),
+    "drawing.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not a picture"),
+    "archive.jpg": (b"PK\x03\x04" + bytes(100), "is not a picture"),
+    "bomb.png": (png(60_000, 60_000), "is too large; expected at most 1 megapixels"),
+    "line.png": (png(2**31 - 1, 1), "is too large; expected at most 1 megapixels"),
+    "zero.png": (png(0, 5), ""),
+    "missing.png": (lambda path: None, "is not there"),
+    "folder.png": (Path.mkdir, "is a folder; expected a picture"),
+    "pipe.png": (os.mkfifo, "is a device; expected a picture"),
+    "dangling.png": (lambda path: path.symlink_to("nowhere"), "is not there"),
+    "circle.png": (lambda path: path.symlink_to(path.name), ""),
+    **{f"begin-of.{kind.lower()}": (data[:24], "") for kind, data in WHOLE.items()},
+    **{f"half-of.{kind.lower()}": (data[: len(data) // 2], "") for kind, data in WHOLE.items()},
+    "nearly.png": (WHOLE["PNG"][:-2000], "cannot be read to its end"),
+    "nearly.jpg": (WHOLE["JPEG"][:-500], "cannot be read to its end"),
+    "checksum.png": (WHOLE["PNG"][:60] + b"abc" + WHOLE["PNG"][63:], "cannot be read to its end"),
+}
+
+
+def put(path: Path, content: bytes | str | Make) -> Path:
+    if callable(content):
+        content(path)
+    else:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_bad_picture(tmp_path: Path, name: str) -> None:
+    refused(see, put(tmp_path / name, PICTURES[name][0]), PICTURES[name][1])
+
+
+def bitten(tmp_path: Path, data: st.DataObject) -> None:
+    """Bytes changed or cut off anywhere: a picture of the right form, or one line."""
+    kind = data.draw(st.sampled_from(KINDS))
+    damaged = bytearray(WHOLE[kind])
+    for _ in range(data.draw(st.integers(0, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    path = put(tmp_path / "bitten", bytes(damaged[: data.draw(st.integers(1, len(damaged)))]))
+    try:
+        found = see(path)
+    except ValueError as error:
+        assert str(error).startswith(f"image: {str(path)!r} ") and "\n" not in str(error)
+    else:
+        assert found.shape[-1] == 4 and max(found.shape) <= 64 and found.min() >= 0 and found.max() <= 1
+
+
+@QUICK
+@given(data=st.data())
+def test_any_damage(tmp_path: Path, data: st.DataObject) -> None:
+    bitten(tmp_path, data)
+
+
+@pytest.mark.slow
+@LONG
+@given(data=st.data())
+def test_much_damage(tmp_path: Path, data: st.DataObject) -> None:
+    bitten(tmp_path, data)
+
+
+def swapped_profile() -> bytes:
+    """sRGB's own profile with red and blue changed over: its red is what sRGB calls blue."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
+
+
+RED, ORANGE = (255, 0, 0), (200, 100, 50)
+
+
+def plain(mode: str, color: object, side: int = 4) -> Image.Image:
+    return Image.new(mode, (side, side), color)  # type: ignore[arg-type]
+
+
+def turned(orientation: int) -> bytes:
+    """Two pixels, red before blue, stored as the camera was held."""
+    image = Image.new("RGB", (2, 1), RED)
+    image.putpixel((1, 0), (0, 0, 255))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return bytes_of(image, "PNG", exif=exif)
+
+
+def moving(kind: str) -> bytes:
+    first, second = plain("RGB", ORANGE, 8), plain("RGB", (0, 0, 0), 8)
+    exact = {"lossless": True} if kind == "WEBP" else {}
+    return bytes_of(first, kind, save_all=True, append_images=[second], **exact)
+
+
+ODD: dict[str, tuple[bytes, tuple[float, float, float, float]]] = {
+    "grey": (bytes_of(plain("L", 51), "PNG"), (0.2, 0.2, 0.2, 1)),
+    "grey and alpha": (bytes_of(plain("LA", (51, 102)), "PNG"), (0.2, 0.2, 0.2, 0.4)),
+    "one bit": (bytes_of(plain("1", 1), "PNG"), (1, 1, 1, 1)),
+    "sixteen bits": (bytes_of(plain("I;16", 13107), "PNG"), (0.2, 0.2, 0.2, 1)),
+    "thirty-two bits": (bytes_of(plain("F", 0.2), "TIFF"), (0.2, 0.2, 0.2, 1)),
+    "palette": (bytes_of(plain("RGB", RED).quantize(2), "PNG"), (1, 0, 0, 1)),
+    "inks": (bytes_of(plain("CMYK", (0, 255, 255, 0)), "TIFF"), (1, 0, 0, 1)),
+    "gif": (moving("GIF"), (0.784, 0.392, 0.196, 1)),
+    "webp": (moving("WEBP"), (0.784, 0.392, 0.196, 1)),
+    "apng": (moving("PNG"), (0.784, 0.392, 0.196, 1)),
+    "transparent": (bytes_of(plain("RGBA", (255, 0, 0, 0)), "PNG"), (1, 0, 0, 0)),
+    "one pixel": (bytes_of(plain("RGB", RED, 1), "PNG"), (1, 0, 0, 1)),
+    "profile of sRGB": (bytes_of(plain("RGB", RED), "PNG", icc_profile=swapped_profile()), (0, 0, 1, 1)),
+    "profile and alpha": (
+        bytes_of(plain("RGBA", (255, 0, 0, 51)), "PNG", icc_profile=swapped_profile()),
+        (0, 0, 1, 0.2),
+    ),
+    "profile of no use": (bytes_of(plain("RGB", RED), "PNG", icc_profile=b"junk"), (1, 0, 0, 1)),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_picture_has_the_right_colours(tmp_path: Path, name: str) -> None:
+    content, color = ODD[name]
+    found = see(put(tmp_path / name, content))
+    wanted = torch.tensor(color, dtype=torch.float32)
+    torch.testing.assert_close(found, wanted.expand_as(found), atol=0.012, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "shape", "red"),
+    [(1, (1, 2), (0, 0)), (3, (1, 2), (0, 1)), (6, (2, 1), (0, 0)), (8, (2, 1), (1, 0))],
+)
+def test_a_turned_picture_stands_upright(tmp_path: Path, orientation, shape, red) -> None:
+    found = see(put(tmp_path / "a.png", turned(orientation)))
+    assert found.shape[:2] == shape and found[red][0] == 1 and found[..., 2].sum() == 1
+
+
+def test_a_long_thin_picture_keeps_its_longest_side(tmp_path: Path) -> None:
+    assert see(put(tmp_path / "a.png", bytes_of(Image.new("RGB", (1, 9000)), "PNG"))).shape == (64, 1, 4)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_picture_that_may_not_be_read(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.png", WHOLE["PNG"])
+    path.chmod(0)
+    refused(see, path, "Permission denied")
+
+
+# meshes
+CUBE = (
+    "".join(f"v {x} {y} {z}\n" for x in (0, 1) for y in (0, 1) for z in (0, 1)) + "vt 0 0\nvt 1 0\nvt 1 1\n"
+)
+SIDES = "".join(
+    f"f {a}/1 {b}/2 {c}/3\n" for a, b, c in [(1, 2, 4), (1, 4, 3), (5, 7, 8), (5, 8, 6), (1, 5, 6), (1, 6, 2)]
+)
+BALL = trimesh.creation.icosphere(subdivisions=2)
+POINTS = "element vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+PLY = f"ply\nformat binary_little_endian 1.0\n{POINTS}"
+FACE = "property list uchar int vertex_indices\nend_header\n"
+TRIANGLE = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 1]], "<f4").tobytes() + np.arange(3, dtype="<u4").tobytes()
+MANY, WHOLE_MESH, LIMIT = 2_000_000_000, "not a whole mesh of the format", "expected at most 10,000,000"
+
+
+def ball(kind: str) -> bytes:
+    made = BALL.export(file_type=kind)
+    return made.encode() if isinstance(made, str) else made
+
+
+def glb(count: int = 3, **changes: object) -> bytes:
+    """One triangle, or what says so."""
+    tree: dict[str, object] = {
+        "asset": {"version": "2.0"},
+        "buffers": [{"byteLength": 48}],
+        "bufferViews": [{"buffer": 0, "byteLength": 36}, {"buffer": 0, "byteOffset": 36, "byteLength": 12}],
+        "accessors": [
+            {"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3"},
+            {"componentType": 5125, "count": count, "type": "SCALAR"}
+            | ({"bufferView": 1} if count == 3 else {}),
+        ],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}],
+        "nodes": [{"mesh": 0}],
+        "scenes": [{"nodes": [0]}],
+        "scene": 0,
+    }
+    text = json.dumps(tree | changes).encode()
+    text += b" " * (-len(text) % 4)
+    body = struct.pack("<II", len(text), 0x4E4F534A) + text + struct.pack("<II", 48, 0x004E4942) + TRIANGLE
+    return b"glTF" + struct.pack("<II", 2, 12 + len(body)) + body
+
+
+def sparse(header: bytes, size: int) -> Make:
+    def make(path: Path) -> None:
+        path.write_bytes(header)
+        os.truncate(path, size)  # holes take no room on the disk
+
+    return make
+
+
+DAG = [{"children": [i + 1, i + 1]} for i in range(40)] + [{"mesh": 0}]  # a triangle 2^40 times
+MESHES: dict[str, tuple[bytes | str | Make, str]] = {
+    **{f"empty{suffix}": (b"", "an empty file; expected a mesh") for suffix in objects.SUFFIXES},
+    **{f"words{suffix}": (b"hello, world\n", "") for suffix in objects.SUFFIXES},
+    **{f"half.{kind}": (ball(kind)[:3000], "") for kind in ("glb", "ply", "stl", "off")},
+    "cup.fbx": (b"Kaydara", "not a mesh that is read here; expected one of .obj"),
+    "cup.zip": (b"PK\x03\x04", "not a mesh that is read here"),
+    "folder.glb": (Path.mkdir, "a folder; expected a mesh file"),
+    "pipe.obj": (os.mkfifo, "a device; expected a mesh file"),
+    "missing.obj": (lambda path: None, "no such file"),
+    "nan.obj": (CUBE.replace("v 0 0 0", "v nan 0 0") + SIDES, "a vertex is not finite"),
+    "inf.obj": (CUBE.replace("v 1 1 1", "v 1 inf 1") + SIDES, "a vertex is not finite"),
+    "points.obj": (CUBE, "it has no triangles"),
+    "points.ply": (PLY + "end_header\n" + "\0" * 36, "it has no triangles"),
+    "lines.obj": (CUBE + "l 1 2\nl 2 3\n", "it has no triangles"),
+    "degenerate.obj": (CUBE + "f 1 1 2\nf 3 3 3\nf 1 2 1\n", "next to nothing to see"),
+    "flat.obj": ("v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n", "next to nothing to see"),
+    "index.obj": (CUBE + "f 1 2 99\n", WHOLE_MESH),
+    "negative.obj": (CUBE + "f 1 2 -99\n", WHOLE_MESH),
+    "letters.obj": (CUBE + "f a b c\n", WHOLE_MESH),
+    "short.ply": (PLY + f"element face 9\n{FACE}" + "\0" * 36, ""),
+    "huge.ply": (PLY + f"element face {MANY}\n{FACE}", f"it has 2,000,000,000 triangles; {LIMIT}"),
+    "huge.off": (f"OFF\n# by hand\n3 {MANY} 0\n0 0 0\n", f"it has 2,000,000,000 triangles; {LIMIT}"),
+    "huge.glb": (glb(3 * MANY), f"it has 2,000,000,000 triangles; {LIMIT}"),
+    "copies.glb": (glb(nodes=DAG), f"it has 1,099,511,627,776 triangles; {LIMIT}"),
+    "circle.glb": (glb(nodes=[{"mesh": 0, "children": [1]}, {"mesh": 0, "children": [0]}]), WHOLE_MESH),
+    "huge.stl": (sparse(bytes(80) + struct.pack("<I", 10**7 + 1), 84 + 50 * (10**7 + 1)), LIMIT),
+    "lying.stl": (bytes(80) + struct.pack("<I", 2**32 - 1) + bytes(50), ""),
+    "outside.gltf": (json.dumps({"asset": {"version": "2.0"}, "buffers": [{"uri": "../../etc/passwd"}]}), ""),
+    "nobuffer.gltf": (json.dumps({"asset": {"version": "2.0"}, "buffers": [{"uri": "gone.bin"}]}), ""),
+    "list.gltf": ("[]", ""),
+}
+
+
+@pytest.mark.parametrize("name", MESHES)
+def test_a_bad_mesh(tmp_path: Path, name: str) -> None:
+    refused(objects.read, put(tmp_path / name, MESHES[name][0]), MESHES[name][1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        (".stl", ball("stl")),
+        (".ply", ball("ply")),
+        (".off", ball("off")),
+        (".glb", ball("glb")),
+        (".glb", glb()),
+    ],
+)
+def test_a_header_counts_what_is_read(tmp_path: Path, kind: str, content: bytes) -> None:
+    path = put(tmp_path / f"a{kind}", content)
+    assert counted.triangles(path, 10) == len(objects.read(path).faces)
+
+
+def test_a_long_text_is_counted_by_its_lines(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.obj", CUBE + SIDES * 3)
+    assert (counted.triangles(path, 10), counted.triangles(path, 10**6)) == (18, 0)
+    path = put(tmp_path / "a.stl", "solid\n" + "facet normal 0 0 1 outer loop endloop endfacet\n" * 30)
+    assert (counted.triangles(path, 10), counted.triangles(path, 10**6)) == (30, 0)
+
+
+def test_odd_meshes_are_read(tmp_path: Path) -> None:
+    fan = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nv 0 -1 1\nf 1 2 3\nf 1 2 4\nf 1 2 5\n"  # three on one edge
+    assert len(objects.read(put(tmp_path / "fan.obj", fan)).faces) == 3
+    boxes = [trimesh.creation.box().apply_translation([2 * i % 20, i // 10 * 2, 0]) for i in range(1000)]
+    trimesh.util.concatenate(boxes).export(tmp_path / "boxes.ply")
+    assert len(objects.read(tmp_path / "boxes.ply").faces) == 12_000
+
+
+SECRET = bytes_of(plain("RGB", RED), "PNG")
+MATERIALS = {
+    "gone.mtl": ("", "", "materials 'gone.mtl' is not there"),
+    "../up.mtl": ("", "", "materials '../up.mtl' lies outside its folder"),
+    "/etc/passwd": ("", "", "materials '/etc/passwd' lies outside its folder"),
+    "a.mtl": ("map_Kd gone.png", "", "texture 'gone.png' is not there"),
+    "b.mtl": ("map_Kd ../secret.png", "", "texture '../secret.png' lies outside its folder"),
+    "c.mtl": ("map_Kd words.png", b"hello", "texture 'words.png' cannot be read"),
+    "d.mtl": ("map_Kd bomb.png", png(60_000, 60_000), "texture 'bomb.png' cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", MATERIALS)
+def test_what_an_obj_lacks_is_said_and_nothing_outside_is_read(tmp_path: Path, caplog, name: str) -> None:
+    text, content, words = MATERIALS[name]
+    folder = tmp_path / "models"
+    folder.mkdir()
+    put(tmp_path / "secret.png", SECRET)
+    put(tmp_path / "up.mtl", "newmtl a\nKd 1 0 0\n")
+    if text:
+        put(folder / name, f"newmtl a\n{text}\n")
+        if content:
+            put(folder / text.split()[-1], content)
+    path = put(folder / "cup.obj", f"mtllib {name}\n{CUBE}usemtl a\n{SIDES}")
+    mesh = objects.read(path)
+    assert [record.message for record in caplog.records] == materials.remarks(path)
+    assert caplog.records[0].message.startswith(f"{path}: its {words}")
+    assert mesh.rgb is not None and float(mesh.rgb.std(-1).max()) == 0  # grey, and nothing of the red
+
+
+def archive(files: dict[str, bytes], said: int = 0) -> bytes:
+    stream = BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, content in files.items():
+            made.writestr(name, content)
+    data = stream.getvalue()
+    size = struct.pack("<I", len(next(iter(files.values()))))
+    return data.replace(size, struct.pack("<I", said)) if said else data
+
+
+LIST = b"model#1=/a/cup.obj\nname#1=cup\n"
+ARCHIVES = {
+    "words.sh3f": (b"hello", "not a catalogue of furniture"),
+    "empty.sh3f": (b"", "not a catalogue of furniture"),
+    "half.sh3f": (archive({furniture.PROPERTIES: LIST})[:60], "not a catalogue of furniture"),
+    "other.sh3f": (archive({"a.txt": b"hello"}), "not a catalogue of furniture"),
+    "number.sh3f": (archive({furniture.PROPERTIES: b"model#x=a\n"}), "not a catalogue of furniture"),
+    "turn.sh3f": (archive({furniture.PROPERTIES: LIST + b"modelRotation#1=1 0\n"}), "not a catalogue"),
+    "bomb.sh3f": (archive({furniture.PROPERTIES: LIST}, 2**31), "it unpacks to 2,147,483,648 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_a_bad_catalogue(tmp_path: Path, name: str) -> None:
+    path = put(tmp_path / name, ARCHIVES[name][0])
+    refused(lambda file: list(furniture.models(file.parent)), path, ARCHIVES[name][1])
+
+
+# posed pictures
+EYE = [[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 2], [0, 0, 0, 1]]
+
+
+def pose(row: int, column: int, value: object) -> list[list[object]]:
+    return [[value if (r, c) == (row, column) else EYE[r][c] for c in range(4)] for r in range(4)]
+
+
+DATASETS: dict[str, tuple[object, str]] = {
+    "no frames": ({"camera_angle_x": 0.8}, "is not a list of frames"),
+    "zero frames": ({"camera_angle_x": 0.8, "frames": []}, "has no frames"),
+    "frames of words": ({"camera_angle_x": 0.8, "frames": ["a"]}, "is not a list of frames"),
+    "a list": ([1, 2], "is not a list of frames"),
+    "not JSON": ("{", "is not a list of frames"),
+    "deep": ("[" * 100_000, "is not a list of frames"),
+    "no lens": ({"frames": None}, "is not a list of frames"),
+    "lens nan": ({"camera_angle_x": float("nan")}, "has no positive focal length, or is not finite"),
+    "lens zero": ({"camera_angle_x": 0.0}, "the pose or lens of 'a' cannot be read"),
+    "lens behind": ({"camera_angle_x": -0.8}, "has no positive focal length"),
+    "lens text": ({"camera_angle_x": "wide"}, "the pose or lens of 'a' cannot be read"),
+    "focal zero": ({"fl_x": 0.0}, ""),
+    "no width": ({"fl_x": 40.0, "w": 0}, "the pose or lens of 'a' cannot be read"),
+    "distorted": ({"camera_angle_x": 0.8, "k1": 0.1}, "lens distortion (k1)"),
+    "no pose": ({"transform_matrix": None}, "the pose or lens of 'a' cannot be read"),
+    "pose 3 x 4": ({"transform_matrix": EYE[:3]}, "transform_matrix of 'a' is (3, 4), expected 4 x 4"),
+    "ragged": ({"transform_matrix": [[1], [1, 2]]}, "the pose or lens of 'a' cannot be read"),
+    "pose of words": ({"transform_matrix": "here"}, "the pose or lens of 'a' cannot be read"),
+    "pose nan": ({"transform_matrix": pose(0, 3, float("nan"))}, "has a number that is not finite"),
+    "pose inf": ({"transform_matrix": pose(0, 0, float("inf"))}, "has a number that is not finite"),
+    "stretched": ({"transform_matrix": pose(0, 0, 2.0)}, "is no rotation with a place"),
+    "mirrored": ({"transform_matrix": pose(0, 0, -1.0)}, "is no rotation with a place"),
+    "zeros": ({"transform_matrix": [[0.0] * 4] * 4}, "is no rotation with a place"),
+    "perspective": ({"transform_matrix": pose(3, 0, 1.0)}, "is no rotation with a place"),
+    "no picture": ({"file_path": "gone"}, "no picture 'gone'"),
+    "picture damaged": ({"file_path": "words.png"}, "is not a picture"),
+    "picture a bomb": ({"file_path": "bomb.png"}, "is too large; expected at most 100 megapixels"),
+    "picture opaque": ({"file_path": "opaque.png"}, "has no alpha; cut the object out"),
+    "mask gone": ({"mask_path": "gone.png"}, "no picture 'gone.png'"),
+    "mask small": ({"mask_path": "small.png"}, "has another size than the picture"),
+}
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_bad_posed_pictures(tmp_path: Path, name: str) -> None:
+    change, words = DATASETS[name]
+    put(tmp_path / "a.png", bytes_of(plain("RGBA", (255, 0, 0, 100), 8), "PNG"))
+    put(tmp_path / "opaque.png", bytes_of(plain("RGB", RED, 8), "PNG"))
+    put(tmp_path / "small.png", bytes_of(plain("L", 9, 2), "PNG"))
+    put(tmp_path / "words.png", b"hello")
+    put(tmp_path / "bomb.png", png(60_000, 60_000))
+    frame = {"file_path": "a", "transform_matrix": EYE}
+    if isinstance(change, dict) and "frames" not in change and name != "no frames":
+        lens = {"camera_angle_x": 0.8} if not {"fl_x", "camera_angle_x"} & set(change) else {}
+        change = {**lens, "frames": [{**frame, **change}] * 2}
+    put(tmp_path / "transforms.json", change if isinstance(change, str) else json.dumps(change))
+    with pytest.raises(ValueError) as caught:
+        transforms.read(tmp_path, 8)
+    line = str(caught.value)
+    assert line.startswith("dataset: ") and words in line and "\n" not in line, line
+
+
+# weights, scenes and checkpoints
+class Trap:
+    """Leaves a folder behind when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.path),)
+
+
+def trapped(path: Path) -> None:
+    torch.save({"0.weight": torch.zeros(2, 3), "trap": Trap(path.parent / "sprung")}, path)
+
+
+def kept(module: nn.Module) -> Make:
+    def make(path: Path) -> None:
+        weights.save(module, path.with_suffix(""), {})
+
+    return make
+
+
+def cut_short(path: Path) -> None:
+    kept(nn.Sequential(nn.Linear(3, 2)))(path)
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+WEIGHTS: dict[str, tuple[bytes | Make, str]] = {
+    "empty.safetensors": (b"", "is not a safetensors file"),
+    "words.safetensors": (b"hello, world", "is not a safetensors file"),
+    "long.safetensors": (struct.pack("<Q", 2**60) + b"{}", "is not a safetensors file"),
+    "header.safetensors": (struct.pack("<Q", 4) + b"{{{{", "is not a safetensors file"),
+    "half.safetensors": (cut_short, "is not a safetensors file"),
+    "pickle.safetensors": (trapped, "is not a safetensors file"),
+    "folder.safetensors": (Path.mkdir, "no file"),
+    "missing.safetensors": (lambda path: None, "no file"),
+    "wide.safetensors": (kept(nn.Sequential(nn.Linear(4, 2))), "'0.weight' is 2 x 4, expected 2 x 3"),
+    "bare.safetensors": (kept(nn.Sequential(nn.Linear(3, 2, bias=False))), "it lacks '0.bias'"),
+    "more.safetensors": (kept(nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))), "it has '1.bias' besides"),
+    "other.safetensors": (kept(nn.ModuleDict({"a": nn.Linear(3, 2)})), "it lacks '0.weight'"),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_bad_weights(tmp_path: Path, name: str) -> None:
+    path = put(tmp_path / name, WEIGHTS[name][0])
+    network = nn.Sequential(nn.Linear(3, 2))
+    before = [tensor.clone() for tensor in network.state_dict().values()]
+    refused(lambda file: weights.load(network, str(file)), path, WEIGHTS[name][1])
+    assert not (tmp_path / "sprung").exists()
+    assert all(map(torch.equal, before, network.state_dict().values()))
+
+
+CARDS = {"no": (None, "is missing"), "words": ("hello", "is not JSON"), "list": ("[1]", "is no card")}
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_bad_card(tmp_path: Path, name: str) -> None:
+    content, words = CARDS[name]
+    put(tmp_path / "net.safetensors", b"")
+    if content is not None:
+        put(tmp_path / "net.json", content)
+    refused(lambda file: weights.card(str(file.with_suffix(".safetensors"))), tmp_path / "net.json", words)
+
+
+LINEAR = "geometry: {_target_: torch.nn.Linear, in_features: 3, out_features: 2}\n"
+EMPTY = "material: {_target_: torch.nn.Identity}\nbackground: {_target_: torch.nn.Identity}\n"
+SCENE = f"_target_: threestudio_like.scene.Scene\n{LINEAR}{EMPTY}"
+CODE = "geometry: {_target_: os.mkdir, path: sprung}\n"
+SCENES: dict[str, tuple[str, bytes | Make, str]] = {
+    "not YAML": ("a: [", b"", "scene.yaml cannot be read"),
+    "a list": ("- 1", b"", "scene.yaml is not the configuration"),
+    "code": (SCENE.replace(LINEAR, CODE), b"", "scene.yaml.geometry._target_: 'os.mkdir' is Python's own"),
+    "code by another name": (SCENE.replace("torch.nn.Identity", "torch.os.getcwd"), b"", "is Python's own"),
+    "no scene": ("_target_: torch.nn.Identity", b"", "expected Scene, got a Identity"),
+    "no class": (SCENE.replace("Linear", "Liner"), b"", "no class 'torch.nn.Liner'; did you mean 'Linear'?"),
+    "a part less": (SCENE.replace(LINEAR, ""), b"", "scene.yaml.geometry: required by Scene, not set"),
+    "empty": (SCENE, b"", "scene.safetensors cannot be read"),
+    "pickle": (SCENE, trapped, "scene.safetensors cannot be read"),
+    "a folder": (SCENE, Path.mkdir, "scene.safetensors cannot be read"),
+    "nothing": (SCENE, lambda path: None, "scene.safetensors cannot be read"),
+    "another": (
+        SCENE,
+        kept(nn.Linear(3, 2)),
+        "is not of the scene in scene.yaml: it lacks 'geometry.weight'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_a_bad_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    text, content, words = SCENES[name]
+    put(tmp_path / "scene.yaml", text)
+    put(tmp_path / "scene.safetensors", content)
+    with pytest.raises(UserError) as caught:
+        scenes.load(tmp_path)
+    assert words in str(caught.value) and "\n" not in str(caught.value), str(caught.value)
+    assert not (tmp_path / "sprung").exists()
+
+
+CHECKPOINTS: dict[str, bytes | Make] = {
+    "empty": b"",
+    "words": b"hello",
+    "pickled code": trapped,
+    "a folder": Path.mkdir,
+    "nothing": lambda path: None,
+    "numbers": lambda path: torch.save([1, 2], path),
+    "weights alone": lambda path: torch.save({"0.weight": torch.zeros(2, 3)}, path),
+    "half": lambda path: write(path, WHOLE["PNG"][:100]),
+}
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_bad_checkpoint(tmp_path: Path, name: str) -> None:
+    path = put(tmp_path / "last.ckpt", CHECKPOINTS[name])
+    refused(
+        lambda file: AtomicCheckpointIO().load_checkpoint(file, weights_only=True),
+        path,
+        "not a whole checkpoint",
+    )
+    assert not (tmp_path / "sprung").exists()
+
+
+TABLES = {
+    "picture": PICTURES,
+    "odd picture": ODD,
+    "mesh": MESHES,
+    "materials": MATERIALS,
+    "catalogue": ARCHIVES,
+    "dataset": DATASETS,
+    "weights": WEIGHTS,
+    "card": CARDS,
+    "scene": SCENES,
+    "checkpoint": CHECKPOINTS,
+}
+CASES = [f"{kind}: {name}" for kind, table in TABLES.items() for name in table]

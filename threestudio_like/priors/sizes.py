@@ -120,7 +120,8 @@ def weights(network: nn.Module) -> int:
 def asking(sizes: dict[str, Any], tokens: tuple[int, int], batch: int, dtype: torch.dtype) -> tuple[Any, Any]:
     """A U-Net on the meta device, frozen, and the call that asks it about `batch` pictures."""
     with torch.device("meta"):
-        unet: Any = nn.Module.to(UNet2DConditionModel(**sizes), dtype).requires_grad_(False)
+        unet: Any = UNet2DConditionModel(**sizes)
+        nn.Module.to(unet.requires_grad_(False), dtype)  # diffusers' own warns
         side = sizes["sample_size"]
         x = torch.empty(batch, sizes.get("in_channels", 4), side, side, dtype=dtype)
         told, t = torch.empty(batch, *tokens, dtype=dtype), torch.empty(batch)
@@ -130,7 +131,8 @@ def asking(sizes: dict[str, Any], tokens: tuple[int, int], batch: int, dtype: to
 def encoding(side: int, dtype: torch.dtype) -> Cost:
     """The autoencoder's mean of one picture, and the gradient back to its pixels."""
     with torch.device("meta"):
-        vae: Any = nn.Module.to(AutoencoderKL(**VAE), dtype).requires_grad_(False)
+        vae: Any = AutoencoderKL(**VAE)
+        nn.Module.to(vae.requires_grad_(False), dtype)
         x = torch.empty(1, 3, side, side, dtype=dtype, requires_grad=True)
     what = f"autoencoder, {side} px, to latents and back to pixels' gradients"
     return counted(what, weights(vae), lambda: vae.encode(x * 1).latent_dist.mean, backward=True)

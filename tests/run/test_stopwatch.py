@@ -12,7 +12,7 @@ from systems.base import Optimization, System
 from threestudio_like.ops.camera import orbit
 from threestudio_like.priors.base import Borrower
 from threestudio_like.priors.oracle import Oracle
-from threestudio_like.run.profile import Profile
+from threestudio_like.run.stopwatch import Profile
 from threestudio_like.schedule.vp import VP, cosine
 
 

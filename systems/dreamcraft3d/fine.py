@@ -57,7 +57,8 @@ class Fine(Lift):
 
     def setup(self, stage: str) -> None:
         """One process only: parameters change their number in it alone."""
-        if self.trainer.world_size > 1 and getattr(self.strategy, "at", ()):
+        strategy: Any = self.strategy  # which one, the configuration says
+        if self.trainer.world_size > 1 and hasattr(strategy, "at") and strategy.at:
             raise ValueError("strategy.at: tetrahedra are cut on one device only; leave it empty on several")
 
     def optimizer_step(

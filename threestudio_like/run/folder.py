@@ -114,7 +114,7 @@ def lock(path: Path) -> TextIO:
 def slug(text: str) -> str:
     """Words joined by hyphens: what is safe as a folder's name in any file system, and in HTML."""
     plain = unicodedata.normalize("NFKC", text).lower()
-    words = re.sub(r"[^\w]+|_+", "-", plain).strip("-")
+    words = re.sub(r"[\W_]+", "-", plain).strip("-")
     return words.encode()[:LONGEST].decode(errors="ignore").strip("-")
 
 

@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-FILES = ("settings", "files", "words")
+FILES = ("settings", "files", "runs", "words")
 
 
 def test_there_are_more_than_four_hundred() -> None:

@@ -130,7 +130,7 @@ def at_work(path: Path) -> bool:
 def slug(text: str) -> str:
     """Words joined by hyphens: what is safe as a folder's name in any file system, and in HTML."""
     plain = unicodedata.normalize("NFKC", text).lower()
-    words = re.sub(r"[^\w]+|_+", "-", plain).strip("-")
+    words = re.sub(r"[\W_]+", "-", plain).strip("-")
     return words.encode()[:LONGEST].decode(errors="ignore").strip("-")
 
 

@@ -127,6 +127,29 @@ def test_a_run_ends_with_the_same_numbers_whether_it_was_looked_at_or_not(watche
     assert viewer.panel["where"].content == "**coarse**, step 12 of 12"
 
 
+class Network(System):
+    """Has no scene."""
+
+    def __init__(self) -> None:
+        LightningModule.__init__(self)
+        self.layer = nn.Linear(1, 1)
+
+    def on_train_start(self) -> None:
+        pass
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        return self.layer(torch.ones(1)).sum()
+
+
+def test_of_a_system_without_a_scene_only_the_step_is_told(watched, tmp_path) -> None:
+    browser = Browser()
+    viewer = watched(browser)
+    viewer.export = lambda *_: pytest.fail("there is nothing to export")
+    viewer.ask()
+    trained(Network(), 3, [viewer], tmp_path)
+    assert not browser.shown and viewer.panel["where"].content == "**coarse**, step 3 of 3"
+
+
 def test_nothing_is_drawn_when_nobody_looks(watched, tmp_path) -> None:
     viewer = watched(None)
     system = trained(System(), 5, [viewer], tmp_path)
@@ -138,7 +161,7 @@ def test_pictures_keep_to_their_share_and_shrink_when_they_take_long(watched, tm
     browser = Browser()
     system = System(delay=0.002, picture=0.02)
     began = time.monotonic()
-    trained(system, 300, [watched(browser, wait=0.1)], tmp_path)
+    trained(system, 120, [watched(browser, wait=0.1)], tmp_path)
     spent = time.monotonic() - began
     assert 2 <= len(browser.shown) <= 1 + 0.1 * spent / 0.02
     assert system.renderer.heights[0] == 128 and system.renderer.heights[-1] < 128

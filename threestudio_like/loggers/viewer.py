@@ -24,6 +24,7 @@ from threestudio_like.records import Camera, Render
 
 log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
+NEEDED = ("scene", "renderer")  # of a system, to be drawn; of others only the step is told
 KINDS = ("colour", "normal", "depth")
 LEAST = 64  # pixels of a picture's height
 MOST = 16  # cameras of a step that are shown
@@ -115,18 +116,19 @@ class Viewer(Callback):
             self.asked = False
             self.exported(pl_module, trainer)
         clients, now = self.clients(), time.monotonic()
-        if not clients or now < self.next or not hasattr(pl_module, "scene"):
+        if not clients or now < self.next:
+            return
+        at = f"step {trainer.global_step} of {trainer.max_steps}"
+        self.panel["where"].content = f"**{stage(trainer)}**, {at}"
+        if not all(hasattr(pl_module, part) for part in NEEDED):
+            self.next = now + self.wait
             return
         for client in clients:
             camera = seen_from(client.camera, self.height)
             picture = painted(render(pl_module, camera, batch.step), self.kind)
             client.scene.set_background_image(picture, format="jpeg", jpeg_quality=85)
-        self.panel[
-            "where"
-        ].content = f"**{stage(trainer)}**, step {trainer.global_step} of {trainer.max_steps}"
         self.frusta(batch)
-        spent = time.monotonic() - now
-        self.pace(spent)
+        self.pace(time.monotonic() - now)
 
     def pace(self, spent: float) -> None:
         """When the next picture is due, and how large it is, after one that took so many seconds."""
@@ -158,7 +160,7 @@ class Viewer(Callback):
 
     def exported(self, pl_module: LightningModule, trainer: Trainer) -> None:
         """What the run would export at its end; a scene that cannot be exported yet does not stop it."""
-        if self.export is None:
+        if self.export is None or not hasattr(pl_module, "scene"):
             return
         try:
             with torch.random.fork_rng():

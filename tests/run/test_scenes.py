@@ -29,7 +29,7 @@ def test_round_trip(tmp_path) -> None:
 def test_every_name_must_match(tmp_path) -> None:
     scene = Scene(geometry=nn.Linear(3, 2, bias=False), material=nn.BatchNorm1d(2), background=nn.Identity())
     save(scene, PARTS, tmp_path)
-    with pytest.raises(RuntimeError, match="geometry.bias"):
+    with pytest.raises(UserError, match="scene.safetensors is not of scene.yaml beside it .*geometry.bias"):
         load(tmp_path)
 
 

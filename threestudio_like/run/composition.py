@@ -14,11 +14,12 @@ from hydra.errors import HydraException, InstantiationException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from threestudio_like.files import Unwritable
 from threestudio_like.run.errors import UserError, hint, joined, one_line
 from threestudio_like.run.inputs import SOURCES, at, check_words, given, source, with_input
 from threestudio_like.run.plan import check_plan
 
-MISTAKES = (UserError, HydraException, OmegaConfBaseException)
+MISTAKES = (UserError, Unwritable, HydraException, OmegaConfBaseException)
 KEPT_OPEN = ("resume", "plan", "ops.backend")  # what may change when a run goes on
 EXPORT = "export."  # and all keys below it
 

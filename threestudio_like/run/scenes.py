@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from threestudio_like.files import write
 from threestudio_like.run.composition import build, plain
-from threestudio_like.run.errors import UserError
+from threestudio_like.run.errors import UserError, one_line
 from threestudio_like.scene import Scene
 
 WEIGHTS, PARTS = "scene.safetensors", "scene.yaml"
@@ -32,7 +32,11 @@ def load(folder: Path) -> Scene:
         numbers = safetensors.torch.load_file(folder / WEIGHTS)
     except SafetensorError as error:
         raise UserError(f"resume: {folder / WEIGHTS} cannot be read ({error})") from error
-    scene.load_state_dict(numbers, strict=True)
+    try:
+        scene.load_state_dict(numbers, strict=True)
+    except RuntimeError as error:
+        first = one_line("\n".join(str(error).splitlines()[1:2]))
+        raise UserError(f"resume: {folder / WEIGHTS} is not of {PARTS} beside it ({first[:200]})") from error
     return scene
 
 

@@ -18,6 +18,7 @@ from threestudio_like.run import checkpoints, finish, scenes
 from threestudio_like.run.composition import build
 from threestudio_like.run.errors import UserError, joined, mistakes
 from threestudio_like.run.folder import RunFolder, failing
+from threestudio_like.run.guard import Guard
 from threestudio_like.run.inputs import SOURCES
 from threestudio_like.run.plan import planned
 from threestudio_like.run.signatures import check, is_part, located
@@ -155,7 +156,7 @@ def keeper(trainer: Trainer) -> checkpoints.Checkpoints:
 def fit(trainer: Trainer, system: LightningModule, data: Any, path: Path) -> None:
     """To the last step, or to the first Ctrl-C."""
     kept, last = keeper(trainer), checkpoints.path(path)
-    with kept.listening():
+    with kept.listening(), checkpoints.loading(last):
         trainer.fit(
             system, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True
         )
@@ -166,6 +167,9 @@ def fit(trainer: Trainer, system: LightningModule, data: Any, path: Path) -> Non
 def measured(trainer: Trainer, path: Path, scores: Mapping[str, float], *, writes: bool) -> dict[str, float]:
     """The last metrics of a stage, in <stage>/metrics.json; returns its scores, its time and its steps."""
     summary = {**scores, "seconds": round(keeper(trainer).seconds, 1), "steps": trainer.global_step}
+    skipped = sum(callback.skipped for callback in trainer.callbacks if isinstance(callback, Guard))
+    if skipped:
+        summary["skipped"] = skipped
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     if writes:
         write(path / "metrics.json", json.dumps({**metrics, **summary}, indent=2) + "\n")

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -181,8 +181,27 @@ def test_twice_quits_at_once(tmp_path: Path) -> None:
     assert not (folder / "first/checkpoints").exists()
 
 
+@pytest.fixture
+def lives() -> Iterator[Callable[..., tuple[int, str]]]:
+    """(kind of fault, its number, its delay, words) to exit code and words: run/dying.py, imported once."""
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(HERE / "dying.py")]
+    with subprocess.Popen(
+        command, env=surroundings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdin is not None and server.stdout is not None
+
+        def lived(*life: object) -> tuple[int, str]:
+            print(json.dumps(life), file=server.stdin, flush=True)
+            code, said = json.loads(server.stdout.readline())
+            return code, said
+
+        yield lived
+        server.stdin.close()
+
+
 @pytest.mark.slow
-def test_killed_at_random_moments(tmp_path: Path) -> None:
+def test_killed_at_random_moments(tmp_path: Path, lives: Callable[..., tuple[int, str]]) -> None:
     """DreamCraft3D, tiny: killed and resumed until it has died so often; every run that ends is the same."""
     seed = int(os.environ.get("FAULT_SEED", random.SystemRandom().randrange(10**6)))
     print(f"FAULT_SEED={seed}")
@@ -196,7 +215,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     words = [word for word in words if not word.startswith("export.")]
     folder = tmp_path / "dreamcraft3d/small/run-0"
     whole = folder.with_name("whole")
-    code, said = ended(started(*words, "name=whole"))
+    code, said = lives("none", 0, 0.0, [*words, "name=whole"])
     assert code == 0, said
     ways = (
         ["step"] * 6
@@ -204,12 +223,14 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         + ["torn-last.ckpt", "unrenamed-last.ckpt", "unrenamed", "renamed", "clock"]
     )
     while deaths < DEATHS:
-        begun = folder / "run.json"
-        task = [f"resume={folder}"] if begun.exists() else [*words, f"name={folder.name}"]
+        begun = (folder / "run.json").exists()
+        task = [f"resume={folder}"] if begun else [*words, f"name={folder.name}"]
         kind, number, delay = rng.choice(ways), rng.randint(1, 6), rng.uniform(0, 0.5)
-        if not begun.exists():
+        if not begun:
             kind, number = "step", rng.randint(1, 4)
-        code, said = lived(kind, number, delay, task, rng)
+        if kind == "clock":
+            delay = rng.uniform(0, 10)
+        code, said = lives(kind, number, delay, task)
         print(f"death {deaths + 1}: {kind} {number} {delay:.2f} -> {code}, {told(folder)}", flush=True)
         if code == 0:
             assert same(scenes(folder), scenes(whole))
@@ -218,29 +239,24 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         else:
             assert code == -signal.SIGKILL, said
             deaths += 1
-    code, said = ended(started(f"resume={folder}"))
+    code, said = lives("none", 0, 0.0, [f"resume={folder}"])
     assert code == 0, said
-    assert same(scenes(folder), scenes(whole)) and list(scenes(whole)) != []
-    one, other = (torch.load(pipeline_state(run), weights_only=True)["state_dict"] for run in (folder, whole))
+    assert list(scenes(whole)) != [] and same(scenes(folder), scenes(whole))
+    one, other = (torch.load(last(run), weights_only=True)["state_dict"] for run in (folder, whole))
     assert any("dreambooth" in name for name in one) and same(dict(one), dict(other))
-
-
-def lived(kind: str, number: int, delay: float, task: list[str], rng: random.Random) -> tuple[int, str]:
-    """One life: to its fault, to the end, or to a moment by the clock."""
-    if kind != "clock":
-        return faulty(kind, number, *task, delay=delay)
-    process = started(*task)
-    time.sleep(rng.uniform(0, 20))
-    process.kill()
-    return ended(process)
 
 
 def told(folder: Path) -> str:
     """How far a run has come."""
     stages = json.loads((folder / "run.json").read_text()).get("stages", {})
-    return ", ".join(f"{name} {stage.get('state')}" for name, stage in stages.items())
+    steps = {
+        name: torch.load(file, weights_only=True)["global_step"]
+        for name in stages
+        if (file := folder / name / "checkpoints" / "last.ckpt").exists()
+    }
+    return ", ".join(f"{name} {stage.get('state')} at {steps.get(name, 0)}" for name, stage in stages.items())
 
 
-def pipeline_state(folder: Path) -> Path:
+def last(folder: Path) -> Path:
     """The last stage's checkpoint: the networks that it has trained, and their pool of pictures."""
     return folder / "texture" / "checkpoints" / "last.ckpt"

@@ -198,7 +198,10 @@ def words(outputs: Path, *more: str) -> list[str]:
     for stage in ("first", "second"):
         common += [f"trainer@stages.{stage}.trainer=ddp", f"stages.{stage}.trainer.accelerator=cpu"]
         common += [f"stages.{stage}.trainer.devices=2", f"stages.{stage}.trainer.max_steps=9"]
-        common += [f"stages.{stage}.trainer.callbacks.checkpoints.every=4"]
+        common += [
+            f"stages.{stage}.trainer.{key}"
+            for key in ("callbacks.checkpoints.every=4", "log_every_n_steps=3")
+        ]
     return [str(ROOT / "launch.py"), *common, *more]
 
 

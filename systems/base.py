@@ -1,6 +1,7 @@
 """What every system does: weigh its losses, seed its steps, group its parameters, show its pictures.
 
-A step's randomness is a function of (seed, step, rank) alone, so a resumed run needs no generator's state.
+A step's randomness is a function of (seed, step, share) alone (data/stream.py), so a resumed run needs no
+generator's state.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from threestudio_like.data.stream import ends_step, share
 from threestudio_like.geometry.base import Geometry
 from threestudio_like.loggers.images import show
 from threestudio_like.metrics.shape import overlap
@@ -64,6 +66,7 @@ class System(LightningModule):
         self.rates = {name: rate for name, rate in optimization.learning_rates.items() if rate is not None}
         self.optimization = optimization
         self.draw_every = draw_every
+        self.terms: dict[str, Tensor] = {}  # weighted losses of the last step, to be told apart
 
     @classmethod
     def judge(cls, settings: Mapping[str, Any]) -> None:
@@ -94,20 +97,24 @@ class System(LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Float[Tensor, ""]:
         """The weighted sum."""
-        torch.manual_seed(mixed(self.seed, batch.step, self.global_rank))
+        number = 0 if self._trainer is None else share(self.trainer, batch_idx)
+        torch.manual_seed(mixed(self.seed, batch.step, number))
         losses = self.compute(batch)
         assert set(losses) <= set(self.losses), f"undeclared losses: {set(losses) - set(self.losses)}"
         if not losses:
             raise ValueError(f"weights: no loss is due at step {batch.step}; give one a weight there")
         weighted = {name: self.weights[name](batch.step) * loss for name, loss in losses.items()}
         total = torch.stack(list(weighted.values())).sum()
+        self.terms = {name: loss.detach() for name, loss in weighted.items()}
         self.log("loss", total.detach(), prog_bar=True)
-        for name, loss in weighted.items():
-            self.log(f"loss/{name}", loss.detach(), prog_bar=True)
+        for name, loss in self.terms.items():
+            self.log(f"loss/{name}", loss, prog_bar=True)
         return total
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Pictures appear while it runs: after the first step, then every `draw_every`."""
+        if not ends_step(self.trainer, batch_idx):
+            return
         if self.trainer.is_global_zero and (batch.step == 0 or (batch.step + 1) % self.draw_every == 0):
             self.draw(batch)
 
@@ -126,6 +133,11 @@ class System(LightningModule):
             return self.optimization.optimizer(groups)
         except ValueError as error:  # torch's, of a momentum that is out of range
             raise ValueError(f"optimization.optimizer: {error}") from error
+
+    def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **settings: Any) -> None:
+        """Where a step is skipped there is nothing to clip, which torch takes for an error."""
+        if any(p.grad is not None for group in optimizer.param_groups for p in group["params"]):
+            super().configure_gradient_clipping(optimizer, *args, **settings)
 
 
 def mixed(*numbers: int) -> int:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from systems.base import Optimization, System, Weight
+from threestudio_like.data.stream import ends_step
 from threestudio_like.priors.weights import save
 from threestudio_like.ranges import Count, Seed, Share
 from threestudio_like.schedule.anneal import Schedule
@@ -58,6 +59,8 @@ class Learn(System):
     @torch.no_grad()
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Move the average; at first it forgets faster, to leave the random start behind."""
+        if not ends_step(self.trainer, batch_idx):
+            return
         keep = min(self.pace.ema, (1 + batch.step) / (10 + batch.step))
         torch._foreach_lerp_(list(self.averaged.parameters()), list(self.prior.parameters()), 1 - keep)
         super().on_train_batch_end(outputs, batch, batch_idx)
@@ -78,7 +81,8 @@ class Learn(System):
         self.scores.clear()
         self.measured = {name: round(value, 4) for name, value in means.items()}
         self.measured["steps"] = self.trainer.global_step
-        self.log_dict({f"validation/{name}": value for name, value in means.items()})
+        # every process has scored the same examples
+        self.log_dict({f"validation/{name}": value for name, value in means.items()}, sync_dist=True)
         self.export()
 
     def on_train_end(self) -> None:

@@ -1,5 +1,6 @@
 """A file is whole or as it was, and nothing else is left beside it."""
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -8,7 +9,7 @@ from threading import Barrier
 
 import pytest
 
-from threestudio_like.files import replacing, write
+from threestudio_like.files import Unwritable, append, replacing, write, writing
 
 
 @pytest.mark.parametrize(("content", "stored"), [(b"\r\n\xff", b"\r\n\xff"), ("é\n", b"\xc3\xa9\n")])
@@ -97,3 +98,37 @@ def test_writers_at_the_same_time_do_not_meet(tmp_path: Path) -> None:
         inner.write_bytes(b"1")
         outer.write_bytes(b"2")
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_what_cannot_be_written_is_named(tmp_path: Path, number: int) -> None:
+    path, refusal = tmp_path / "a.bin", OSError(number, os.strerror(number))
+    write(path, b"old")
+    for hidden in (False, True):  # torch raises an error of its own when its file refuses
+        with pytest.raises(Unwritable) as caught, replacing(path) as partial:
+            partial.write_bytes(b"ne")
+            try:
+                raise refusal
+            except OSError:
+                if hidden:
+                    raise RuntimeError("unexpected pos") from None
+                raise
+        free = " MB free there" if number == errno.ENOSPC else ""
+        assert str(caught.value).startswith(f"cannot write {path} ({os.strerror(number)}")
+        assert str(caught.value).endswith(f"{free})")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_read_is_another_matter(tmp_path: Path) -> None:
+    refusal = PermissionError(errno.EACCES, "Permission denied", "/somewhere/else.png")
+    with pytest.raises(PermissionError) as caught, writing(tmp_path / "deep" / "a.bin"):
+        raise refusal
+    assert caught.value is refusal
+
+
+def test_append(tmp_path: Path) -> None:
+    for line in ("a\n", "é\n"):
+        append(tmp_path / "new" / "lines", line)
+    assert (tmp_path / "new" / "lines").read_text(encoding="utf-8") == "a\né\n"
+    with pytest.raises(Unwritable, match="cannot write .*/it .Not a directory"):
+        append(tmp_path / "new" / "lines" / "in" / "it", "a")

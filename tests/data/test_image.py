@@ -117,7 +117,7 @@ def test_true_cues_are_those_of_the_mesh(tmp_path, cup):
 
 def test_the_stream_starts_at_the_trainer_s_step_and_is_its_function(cup):
     class Trainer:
-        global_step, global_rank = 7, 0
+        global_step, global_rank, world_size, accumulate_grad_batches = 7, 0, 1, 1
 
     data = module(image=cup)
     data.trainer = Trainer()

@@ -39,7 +39,7 @@ def test_an_example_is_a_function_of_its_numbers():
 
 def test_ranks_and_steps_see_different_edits():
     data = pairs(batch_size=4)
-    data.trainer = SimpleNamespace(world_size=2)
+    data.trainer = SimpleNamespace(world_size=2, accumulate_grad_batches=1)
     firsts = [data.training_example(step, rank).prompts[::2] for step in range(2) for rank in range(2)]
     indices = [[data.edit(2 * i + j, kept=False)[0].instruction for j in range(2)] for i in range(4)]
     assert firsts == indices

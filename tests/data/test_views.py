@@ -56,7 +56,7 @@ def test_an_example_is_a_function_of_seed_step_and_rank(folder):
 
 def test_a_resumed_stream_goes_on_where_it_stopped(folder):
     module = views(folder)
-    module.trainer = SimpleNamespace(global_step=3, global_rank=0)
+    module.trainer = SimpleNamespace(global_step=3, global_rank=0, world_size=1, accumulate_grad_batches=1)
     first = next(iter(module.train_dataloader()))
     assert first.step == 3
     assert torch.equal(first.target.rgb, module.example(3, 0).target.rgb)

@@ -92,10 +92,9 @@ def test_the_gradient_is_clipped_element_by_element(gaussian, cameras) -> None:
     assert torch.allclose(clipped, free.clamp(-0.1, 0.1), atol=1e-6)
 
 
-def test_a_prediction_that_is_not_finite_is_an_error(gaussian, cameras) -> None:
+def test_a_prediction_that_is_not_finite_shows_in_the_loss(gaussian, cameras) -> None:
     guidance = sds(gaussian(cond=math.nan, null=-0.2, std=0.4))
-    with pytest.raises(FloatingPointError, match="step 7, 64 of 64"):
-        guidance(torch.rand(1, 4, 4, 4), ["a cup"], cameras(1), None, 7)
+    assert torch.isnan(guidance(torch.rand(1, 4, 4, 4), ["a cup"], cameras(1), None, 7))
 
 
 def test_the_prior_is_frozen_unsaved_and_comes_along(gaussian, cameras) -> None:

@@ -14,6 +14,7 @@ class Told(Trainer):
 
     global_step = 0
     max_steps = 20
+    accumulate_grad_batches = 1
     default_root_dir = "outputs/run/coarse"
     progress_bar_metrics = {"loss": torch.tensor(0.25), "loss/rgb": torch.tensor(0.125)}
 

@@ -31,12 +31,12 @@ class Code:
         return os.mkdir, (self.path,)
 
 
-@pytest.mark.parametrize("kind", ["short", "empty", "words", "code"])
+@pytest.mark.parametrize("kind", ["short", "empty", "words", "code", "foreign"])
 def test_bad_checkpoint_is_refused_and_never_run(tmp_path: Path, kind: str) -> None:
     file, trace = tmp_path / "last.ckpt", tmp_path / "trace"
     torch.save({"weights": torch.zeros(1000), **({"x": Code(str(trace))} if kind == "code" else {})}, file)
     whole = file.read_bytes()
-    file.write_bytes({"short": whole[:1500], "empty": b"", "words": b"hello", "code": whole}[kind])
+    file.write_bytes({"short": whole[:1500], "empty": b"", "words": b"hello"}.get(kind, whole))
     with pytest.raises(UserError, match="last.ckpt: not a whole checkpoint"):
         AtomicCheckpointIO().load_checkpoint(file, weights_only=True)
     assert not trace.exists()

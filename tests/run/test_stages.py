@@ -1,7 +1,9 @@
 """Resume: killed, interrupted, finished; always to the same numbers, bit for bit."""
 
+import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +15,8 @@ import pytest
 import safetensors.torch
 import torch
 
+from threestudio_like import files
+from threestudio_like.run import folder
 from threestudio_like.run.errors import UserError
 from threestudio_like.run.folder import RunFolder
 from threestudio_like.run.stages import check_parts
@@ -68,6 +72,7 @@ def test_stopped_and_resumed(run, unbroken: Path, tmp_path: Path, signum: int, c
     step = torch.load(folder / "second/checkpoints/last.ckpt", weights_only=True)["global_step"]
     assert 7 <= step < 30
     if signum == signal.SIGINT:
+        assert said.splitlines()[-1] == f"stopped; to go on: python launch.py resume={folder}"
         assert json.loads((folder / "run.json").read_text())["state"] == "interrupted"
     run(f"resume={folder}")
     assert (folder / "first/scene.safetensors").stat().st_mtime_ns == first  # skipped
@@ -76,6 +81,60 @@ def test_stopped_and_resumed(run, unbroken: Path, tmp_path: Path, signum: int, c
     for stage in ("first", "second"):
         assert torch.equal(numbers(folder, stage), numbers(unbroken, stage))
     assert json.loads((folder / "run.json").read_text())["state"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (errno.ENOSPC, r"No space left on device; [\d.]+ MB free there"),
+        (errno.EROFS, "Read-only file system"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_written(
+    run, refused, unbroken: Path, tmp_path: Path, number: int, reason: str
+) -> None:
+    last, saves, flush = tmp_path / "outputs/tiny/full/first/checkpoints/last.ckpt", [], files._flush
+
+    def failing(path: Path) -> None:
+        saves.append(path.name.endswith("last.ckpt"))
+        if sum(saves) == 2 and saves[-1]:
+            raise OSError(number, os.strerror(number))
+        flush(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "_flush", failing)
+        said = refused("name=full")
+    assert re.fullmatch(rf"cannot write {re.escape(str(last))} \({reason}\)", said)
+    assert list(last.parent.iterdir()) == [last]
+    assert torch.load(last, weights_only=True)["global_step"] == 7  # the one before
+    run(f"resume={last.parents[2]}")
+    assert torch.equal(numbers(last.parents[2], "second"), numbers(unbroken, "second"))
+
+
+def test_a_folder_that_cannot_be_written(refused, unbroken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shut(path: Path, *_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(folder, "open", shut, raising=False)
+    assert refused(f"resume={unbroken}") == f"cannot write {unbroken}/.lock (Read-only file system)"
+
+
+@pytest.mark.parametrize("change", ["system.scene.geometry.size=6", "system=other"])
+def test_a_checkpoint_of_another_stage(refused, run, unbroken: Path, tmp_path: Path, change: str) -> None:
+    other = run("name=other", "plan=[first]", "stages.first.system.scene.geometry.size=6") / "tiny/other"
+    last = other / "first/checkpoints/last.ckpt"
+    if change == "system=other":
+        torch.save({"epoch": 3, "model": {}}, last)
+    shutil.copy(last, unbroken / "first/checkpoints/last.ckpt")
+    record = json.loads((unbroken / "run.json").read_text())
+    record["stages"]["first"]["state"] = "running"
+    (unbroken / "run.json").write_text(json.dumps(record))
+    said = refused(f"resume={unbroken}")
+    assert said.startswith(f"resume: {unbroken}/first/checkpoints/last.ckpt: ")
+    why = (
+        "not a whole checkpoint" if change == "system=other" else "of a stage with other parts (size mismatch"
+    )
+    assert why in said and said.endswith("; move it away, and the stage begins anew")
 
 
 def test_next_stage_begins_from_the_scene(run) -> None:

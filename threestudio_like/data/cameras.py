@@ -51,7 +51,7 @@ class Pose(NamedTuple):
 
 
 class Cameras:
-    """Callable: (seed, step, rank, start) to a batch of cameras.
+    """Callable: (seed, step, share, start) to a batch of cameras.
 
     azimuth: range relative to the start's azimuth. elevation, distance, fov_y: ranges.
     uniform_share: how often the elevation is uniform in degrees; otherwise it is uniform on the sphere.
@@ -84,9 +84,9 @@ class Cameras:
         self.resolution = resolution
         self.batch_size = batch_size
 
-    def __call__(self, seed: int, step: int, rank: int, start: Pose) -> Camera:
-        """The cameras of one step."""
-        rng = np.random.default_rng([seed, step, rank])
+    def __call__(self, seed: int, step: int, share: int, start: Pose) -> Camera:
+        """The cameras of one share of a step."""
+        rng = np.random.default_rng([seed, step, share])
         opened = min(1.0, step / (self.progressive_until + 1))
         count, side = self.batch_size, pixels(self.resolution, step)
         low, high = (start.elevation + opened * (bound - start.elevation) for bound in self.elevation)

@@ -9,10 +9,10 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from threestudio_like.data.album import camera, poses
-from threestudio_like.data.image import Stream
 from threestudio_like.data.pairs import TRAINED, Pairs
 from threestudio_like.data.phrases import said
 from threestudio_like.data.shapes import article
+from threestudio_like.data.stream import endless
 from threestudio_like.records import Camera
 
 
@@ -61,7 +61,7 @@ class CaptionPairs(LightningDataModule):
             raise ValueError(
                 f"trainer.max_steps: must be {self.tasks}, a step each; not {self.trainer.max_steps}"
             )
-        return DataLoader(Stream(self.asked, self.trainer.global_step), batch_size=None)
+        return endless(lambda step, _: self.asked(step), self.trainer)
 
     def asked(self, step: int) -> Asked:
         """The task of this number."""

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
 from threestudio_like.data.edits import Edit, seen
-from threestudio_like.data.image import Stream
 from threestudio_like.data.pairs import KEPT, Pairs
+from threestudio_like.data.stream import endless
 from threestudio_like.data.trials import pictures
 from threestudio_like.ranges import Count, Share
 from threestudio_like.records import Camera, View
@@ -59,8 +59,7 @@ class EditTrials(LightningDataModule):
             raise ValueError(
                 f"trainer.max_steps: must be {self.tasks}, a step each; not {self.trainer.max_steps}"
             )
-        dataset: IterableDataset = Stream(self.question, self.trainer.global_step)
-        return DataLoader(dataset, batch_size=None)
+        return endless(lambda step, share: self.question(step), self.trainer)
 
     def question(self, step: int) -> Question:
         """The task of this number."""

@@ -6,38 +6,24 @@ The picture is a file of the user's, or is rendered from a mesh (`object=`), so 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
 from threestudio_like.data import named, picture
 from threestudio_like.data.cameras import Cameras, Pose, pixels
 from threestudio_like.data.draw import Light, draw
+from threestudio_like.data.stream import endless
 from threestudio_like.ranges import Count, Seed, Share, Side
 from threestudio_like.records import Batch, Mesh, View
 
 log = logging.getLogger(__name__)
-
-
-class Stream(IterableDataset):
-    """Batches from step `first` on, without end."""
-
-    def __init__(self, batch: Callable[[int], Any], first: int) -> None:
-        self.batch = batch
-        self.first = first
-
-    def __iter__(self) -> Iterator[Any]:
-        step = self.first
-        while True:
-            yield self.batch(step)
-            step += 1
 
 
 class Image(LightningDataModule):
@@ -137,14 +123,11 @@ class Image(LightningDataModule):
         """All that is known of the object: the one picture."""
         return self.reference(self.size)
 
-    def batch(self, step: int, rank: int) -> Batch:
-        """What step `step` sees."""
-        camera = self.cameras(self.seed, step, rank, self.pose)
+    def batch(self, step: int, share: int) -> Batch:
+        """What a share of step `step` sees."""
+        camera = self.cameras(self.seed, step, share, self.pose)
         return Batch(step, camera, self.reference(pixels(self.resolution, step)))
 
     def train_dataloader(self) -> DataLoader:
         """The stream from the trainer's step on."""
-        assert self.trainer is not None
-        rank = self.trainer.global_rank
-        stream = Stream(lambda step: self.batch(step, rank), self.trainer.global_step)
-        return DataLoader(stream, batch_size=None)
+        return endless(self.batch, self.trainer)

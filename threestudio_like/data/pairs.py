@@ -19,10 +19,10 @@ from threestudio_like.data import shape_edits, shapes
 from threestudio_like.data.album import Cameras, camera, poses
 from threestudio_like.data.draw import Light
 from threestudio_like.data.edits import OBJECT_KINDS, Edit, Look, Thing, edit, seen
-from threestudio_like.data.image import Stream
 from threestudio_like.data.objects import Object, held_out
 from threestudio_like.data.shape_edits import SHAPE_KINDS
 from threestudio_like.data.shapes import article
+from threestudio_like.data.stream import endless, num_shares
 from threestudio_like.data.trials import pictures
 from threestudio_like.data.views import Source
 from threestudio_like.ranges import Count, Seed, Share, Whole
@@ -122,18 +122,15 @@ class Pairs(LightningDataModule):
         prompts = [edit.instruction for edit, _ in edits for _ in range(self.views)]
         return Example(step, prompts, after, before)
 
-    def training_example(self, step: int, rank: int) -> Example:
-        """What training sees at `step`."""
+    def training_example(self, step: int, share: int) -> Example:
+        """What a share of `step` sees in training."""
         assert self.trainer is not None
-        batch = step * self.trainer.world_size + rank
+        batch = step * num_shares(self.trainer) + share
         return self.example(step, batch * (self.batch_size // self.views), self.batch_size, kept=TRAINED)
 
     def train_dataloader(self) -> DataLoader:
         """The stream from the trainer's step on."""
-        assert self.trainer is not None
-        rank = self.trainer.global_rank
-        stream = Stream(lambda step: self.training_example(step, rank), self.trainer.global_step)
-        return DataLoader(stream, batch_size=None)
+        return endless(self.training_example, self.trainer)
 
     def val_dataloader(self) -> DataLoader:
         """The fixed examples of what is held out."""

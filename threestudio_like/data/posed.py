@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from threestudio_like.data import named, picture, transforms
 from threestudio_like.data.cameras import Pose
 from threestudio_like.data.draw import Light, draw
-from threestudio_like.data.image import Stream
+from threestudio_like.data.stream import endless
 from threestudio_like.ops.camera import chosen, crop, orbit, resized, split
 from threestudio_like.ranges import Count, Latitudes, Opening, Positive, Seed, Share, Side
 from threestudio_like.records import Camera, Mesh, Posed, View
@@ -124,10 +124,10 @@ class PosedViews(LightningDataModule):
         camera = resized(crop(first.camera, -top, -left, across, across), side, side)
         return View(camera, pixels[..., :3], pixels[..., 3:])
 
-    def batch(self, step: int, rank: int) -> Posed:
-        """What step `step` sees."""
+    def batch(self, step: int, share: int) -> Posed:
+        """What a share of step `step` sees."""
         seen, unseen = self.views
-        rng = np.random.default_rng([self.seed, step, rank])
+        rng = np.random.default_rng([self.seed, step, share])
         index = torch.from_numpy(rng.permutation(len(seen.rgb))[: self.batch_size])
         view = some(seen, index)
         if self.window is not None:
@@ -154,10 +154,7 @@ class PosedViews(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """The stream from the trainer's step on."""
-        assert self.trainer is not None
-        rank = self.trainer.global_rank
-        stream = Stream(lambda step: self.batch(step, rank), self.trainer.global_step)
-        return DataLoader(stream, batch_size=None)
+        return endless(self.batch, self.trainer)
 
 
 def spiral(cameras: Cameras, count: int, turn: int, side: int) -> Camera:

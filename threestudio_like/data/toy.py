@@ -7,15 +7,15 @@ two half circles that reach into each other; rings: two circles around 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
+from threestudio_like.data.stream import endless
 from threestudio_like.ops.camera import orbit
 from threestudio_like.ranges import Count, Seed, Whole
 from threestudio_like.records import Example, View
@@ -53,8 +53,12 @@ class Toy(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """The stream from the trainer's step on."""
-        assert self.trainer is not None
-        return DataLoader(Stream(self, self.trainer.global_step, self.trainer.global_rank), batch_size=None)
+
+        def batch(step: int, share: int) -> Example:
+            rng = np.random.default_rng([self.seed, 1, step, share])
+            return self.example(step, self.batch_size, rng)
+
+        return endless(batch, self.trainer)
 
     def val_dataloader(self) -> DataLoader:
         """One batch that is never trained on."""
@@ -69,17 +73,3 @@ class Toy(LightningDataModule):
         zero = torch.zeros(count)
         camera = orbit(azimuth=zero, elevation=zero, distance=zero + 1, fov_y=zero + 1, height=1, width=1)
         return Example(step, [self.distribution] * count, View(camera, rgb, torch.ones(count, 1, 1, 1)), None)
-
-
-class Stream(IterableDataset):
-    """`Toy.example` of step after step."""
-
-    def __init__(self, toy: Toy, start: int, rank: int) -> None:
-        self.toy, self.start, self.rank = toy, start, rank
-
-    def __iter__(self) -> Iterator[Example]:
-        step = self.start
-        while True:
-            rng = np.random.default_rng([self.toy.seed, 1, step, self.rank])
-            yield self.toy.example(step, self.toy.batch_size, rng)
-            step += 1

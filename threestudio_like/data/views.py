@@ -1,12 +1,11 @@
 """Pictures of many objects from random cameras: what the small priors learn from.
 
-What a step sees is a function of (seed, step, rank), so a resumed run goes on with the same stream.
+What a step sees is a function of (seed, step, share), so a resumed run goes on with the same stream.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,12 +13,13 @@ import torch
 from jaxtyping import Float
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
 from threestudio_like import cache
 from threestudio_like.data.album import Album, Cameras, Variety, album, camera
 from threestudio_like.data.draw import Light
 from threestudio_like.data.objects import Object, held_out
+from threestudio_like.data.stream import endless
 from threestudio_like.ranges import Count, NonNegative, Seed, Whole
 from threestudio_like.records import Example, View
 
@@ -85,9 +85,7 @@ class Views(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """The stream from the trainer's step on."""
-        assert self.training is not None and self.trainer is not None
-        stream = Stream(self, start=self.trainer.global_step, rank=self.trainer.global_rank)
-        return DataLoader(stream, batch_size=None)
+        return endless(self.example, self.trainer)
 
     def val_dataloader(self) -> DataLoader | list:
         """The fixed examples of held-out objects."""
@@ -103,10 +101,10 @@ class Views(LightningDataModule):
         rng, still = np.random.default_rng(self.seed), Augmentation(color=0.0, mirror=False)
         return [self._example(rng, step, self.held_out, size, still) for step, size in enumerate(sizes)]
 
-    def example(self, step: int, rank: int) -> Example:
-        """What training sees at `step`."""
+    def example(self, step: int, share: int) -> Example:
+        """What a share of `step` sees in training."""
         assert self.training is not None
-        rng = np.random.default_rng([self.seed, step, rank])
+        rng = np.random.default_rng([self.seed, step, share])
         return self._example(rng, step, self.training, self.batch_size, self.augmentation)
 
     def _albums(self) -> tuple[Album, Album | None]:
@@ -157,16 +155,3 @@ def color_matrices(rng: np.random.Generator, count: int, strength: float) -> Flo
     mixture -= mixture.mean(axis=1, keepdims=True)  # columns sum to 0
     gain = np.exp(0.3 * amount * rng.normal(size=(count, 1, 3)))
     return torch.from_numpy(((np.eye(3) + 0.5 * amount * mixture) * gain).astype(np.float32))
-
-
-class Stream(IterableDataset):
-    """`Views.example` of step after step."""
-
-    def __init__(self, views: Views, start: int, rank: int) -> None:
-        self.views, self.start, self.rank = views, start, rank
-
-    def __iter__(self) -> Iterator[Example]:
-        step = self.start
-        while True:
-            yield self.views.example(step, self.rank)
-            step += 1

@@ -90,6 +90,7 @@ class Densify(nn.Module):
         """Add the gradients of the projected means."""
         gradient = footprints.centers.grad
         assert gradient is not None, "densify: after the backward pass"
+        gradient = gradient.nan_to_num(0.0, 0.0, 0.0)  # of a step that is skipped
         if len(self.total) != gradient.shape[1]:
             self.forget(gradient.shape[1], gradient)
         # of each picture's own loss, as if it were the only one

@@ -75,16 +75,15 @@ class Guidance(Borrower):
         difference: Float[Tensor, "B C h w"],
         step: int,
     ) -> Float[Tensor, ""]:
-        """The loss whose gradient is w(t) times `difference`, over B; one that is not finite is an error."""
+        """The loss whose gradient is w(t) times `difference`, over B; NaN where that is not finite.
+
+        A bound of the gradient does not make a number of an infinity: who trains must see it, and skip.
+        """
         w = WEIGHTINGS[self.weighting](self.prior.schedule.alpha_bar[t])
         grad = w.view(-1, 1, 1, 1).to(x.dtype) * difference
-        if not torch.isfinite(grad).all():
-            broken = int((~torch.isfinite(grad)).sum())
-            name = type(self.prior).__name__
-            raise FloatingPointError(f"{name}: at step {step}, {broken} of {grad.numel()} are not finite")
         if self.grad_clip is not None:
             bound = self.grad_clip(step)
-            grad = grad.clamp(-bound, bound)
+            grad = torch.where(torch.isfinite(grad), grad.clamp(-bound, bound), torch.nan)
         return 0.5 * F.mse_loss(x, (x - grad).detach(), reduction="sum") / len(x)
 
 

@@ -55,7 +55,9 @@ class Bar(ProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move on."""
+        """Move on, when a step is done: one that adds up gradients has several batches."""
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
         step, end = trainer.global_step, trainer.max_steps
         if self.progress is None:
             every = max(1, end // self.lines)

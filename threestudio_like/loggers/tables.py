@@ -11,6 +11,8 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from threestudio_like.files import append
+
 
 class Lines(Logger):
     """One line for each logged step; a resumed run goes on in the same file."""
@@ -35,6 +37,4 @@ class Lines(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Append."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.file, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **metrics}) + "\n")
+        append(self.file, json.dumps({"step": step, **metrics}) + "\n")

@@ -16,10 +16,13 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
+from threestudio_like.data.stream import ends_step
 from threestudio_like.files import replacing
 from threestudio_like.ranges import Count
-from threestudio_like.run.errors import UserError
+from threestudio_like.run.errors import UserError, one_line
 
+STRANGE = ("Error(s) in loading state_dict", "loaded state dict")  # how torch's complaints begin
+# without them Lightning cannot go on
 NEEDED = {"state_dict", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers"}
 
 
@@ -65,10 +68,12 @@ class Checkpoints(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save when it is time, at the last step, and when asked to stop."""
-        stop = trainer.strategy.reduce_boolean_decision(self.interrupted, all=False)
-        trainer.should_stop = trainer.should_stop or stop
+        if not ends_step(trainer, batch_idx):
+            return
+        self.interrupted = trainer.strategy.reduce_boolean_decision(self.interrupted, all=False)
+        trainer.should_stop = trainer.should_stop or self.interrupted
         done = trainer.global_step >= trainer.max_steps > 0
-        if stop or done or trainer.global_step >= self.saved_at + self.every:
+        if self.interrupted or done or trainer.global_step >= self.saved_at + self.every:
             now = time.monotonic()
             self.seconds, self._since = self.seconds + now - self._since, now
             self.saved_at = trainer.global_step
@@ -84,17 +89,35 @@ class Checkpoints(Checkpoint):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """The first Ctrl-C ends the step and saves; a second one stops at once."""
+        """The first Ctrl-C ends the step and saves, as does SIGTERM; a second Ctrl-C stops at once."""
 
-        def on_interrupt(number: int, frame: FrameType | None) -> None:
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            if not self.interrupted:  # past Python's buffers: one of them may be in use just now
+                os.write(2, b"\nstopping when this step is done and saved; once more, and it stops at once\n")
             self.interrupted = True
-            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
 
-        before = signal.signal(signal.SIGINT, on_interrupt)
+        before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
+        except SystemExit as error:  # what Lightning makes of either
+            raise KeyboardInterrupt from error
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def loading(file: Path) -> Iterator[None]:
+    """What torch says of a checkpoint whose parameters are not this stage's, in one line."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if not str(error).startswith(STRANGE):
+            raise
+        first = one_line("\n".join(str(error).splitlines()[1:2]) or error)
+        text = f"of a stage with other parts ({first[:200]}); move it away, and the stage begins anew"
+        raise UserError(f"resume: {file}: {text}") from error
 
 
 def path(stage: str | os.PathLike[str]) -> Path:

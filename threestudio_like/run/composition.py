@@ -15,11 +15,12 @@ from hydra.errors import HydraException, InstantiationException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from threestudio_like.files import Unwritable
 from threestudio_like.run.errors import UserError, hint, joined, one_line
 from threestudio_like.run.inputs import AUTO, SOURCES, at, check_words, given, source, with_input
 from threestudio_like.run.plan import check_plan
 
-MISTAKES = (UserError, HydraException, OmegaConfBaseException, yaml.YAMLError)
+MISTAKES = (UserError, Unwritable, HydraException, OmegaConfBaseException, yaml.YAMLError)
 USERS = {"ValueError", "FileNotFoundError", "MisconfigurationException"}  # what a constructor says to them
 KEPT_OPEN = ("resume", "plan", "ops.backend", "tags", "note", "dry", "viewer")  # may change in a resume
 EXPORT, VIEWER = "export.", "viewer."  # and all keys below them

@@ -22,7 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO
 
-from threestudio_like.files import write
+from threestudio_like.files import Unwritable, write, writing
 from threestudio_like.run.errors import UserError, one_line
 
 PACKAGES = (
@@ -84,8 +84,9 @@ def failing(folder: RunFolder, group: str, name: str) -> Iterator[None]:
         yield
     except BaseException as error:
         state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        folder.record_part(group, name, state=state)
-        folder.record(state=state, error="" if state == "interrupted" else one_line(error))
+        with suppress(Unwritable):  # it says what stopped the run, not that the disk is still full
+            folder.record_part(group, name, state=state)
+            folder.record(state=state, error="" if state == "interrupted" else one_line(error))
         raise
 
 
@@ -106,7 +107,8 @@ def claimed(parent: Path, name: str) -> Path:
 
 def lock(path: Path) -> TextIO:
     """Held until this process ends, however it ends."""
-    file = open(path / ".lock", "w")  # noqa: SIM115  held open on purpose
+    with writing(path / ".lock"):
+        file = open(path / ".lock", "w")  # noqa: SIM115  held open on purpose
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from threestudio_like.files import FULL, writing
 
 LIBRARIES = ("pytorch_lightning", "lightning_fabric", "lightning", "lightning.pytorch")
 
@@ -21,13 +24,32 @@ class Terminal(logging.Handler):
             print(self.format(record), file=sys.stdout, flush=True)
 
 
+class Written(logging.FileHandler):
+    """The file. A full disk stops the run with a line of its own; Python would print a page for each here."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Lose the line."""
+
+    def close(self) -> None:
+        """And what is still in the buffer."""
+        with suppress(OSError):
+            super().close()
+
+
+def thread_stopped(stopped: threading.ExceptHookArgs) -> None:
+    """Python's page; none for a full disk, which TensorBoard raises again where it is asked to write."""
+    if not (isinstance(stopped.exc_value, OSError) and stopped.exc_value.errno in FULL):
+        threading.__excepthook__(stopped)
+
+
 @contextmanager
 def journal(file: Path, *, shown: bool) -> Iterator[None]:
     """Write the log while this lasts; the terminal has it too where `shown`."""
     root = logging.getLogger()
     handlers: list[logging.Handler] = [Terminal()] if shown else []
     if shown:
-        written = logging.FileHandler(file, encoding="utf-8")
+        with writing(file):
+            written = Written(file, encoding="utf-8")
         written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         handlers.append(written)
     libraries = [logging.getLogger(name) for name in LIBRARIES]
@@ -39,6 +61,7 @@ def journal(file: Path, *, shown: bool) -> Iterator[None]:
     for handler in handlers:
         root.addHandler(handler)
     logging.captureWarnings(True)
+    hook, threading.excepthook = threading.excepthook, thread_stopped
     try:
         yield
     except BaseException:
@@ -46,6 +69,7 @@ def journal(file: Path, *, shown: bool) -> Iterator[None]:
         raise
     finally:
         logging.captureWarnings(False)
+        threading.excepthook = hook
         for handler in handlers:
             root.removeHandler(handler)
             handler.close()

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from threestudio_like.files import write
+from threestudio_like.files import write, writing
 from threestudio_like.ops.dispatch import table
-from threestudio_like.run import again, scenes, stages
+from threestudio_like.run import again, processes, scenes, stages
 from threestudio_like.run.composition import build, drift
 from threestudio_like.run.dry import rehearse
 from threestudio_like.run.errors import UserError
@@ -28,7 +26,6 @@ from threestudio_like.run.signatures import check
 
 log = logging.getLogger(__name__)
 WORK = ("*/checkpoints/*.ckpt", "*/images/*", f"*/{scenes.WEIGHTS}")  # what nobody may delete
-HOME = "THREESTUDIO_LIKE_RUN"  # tells the processes that Lightning starts which folder the first one took
 
 
 def start(
@@ -46,12 +43,16 @@ def start(
     if dry:
         rehearse(tree, experiment=experiment, first=first)
         return
-    ran = RunFolder(path, writes=first_process()) if path else begin(tree, experiment, overrides)
+    ran = RunFolder(path, writes=processes.first()) if path else begin(tree, experiment, overrides)
     try:
         with journal(ran.path / "log.txt", shown=ran.writes), nullcontext() if path else fresh(ran):
             if path and (difference := drift(tree, ran.manifest["overrides"])):
                 log.warning("%s", difference)
             execute(tree, ran, first)
+    except KeyboardInterrupt:
+        if ran.writes:
+            print(f"stopped; to go on: python launch.py resume={shlex.quote(str(ran.path))}", flush=True)
+        raise
     finally:
         ran.close()
 
@@ -65,24 +66,20 @@ def choose_ops(tree: Mapping[str, Any]) -> None:
 
 def begin(tree: Mapping[str, Any], experiment: str, overrides: list[str]) -> RunFolder:
     """A new folder with its record; the processes of one run share it."""
-    if not first_process():
-        if HOME not in os.environ:
-            raise UserError("start one process; Lightning starts those of the other devices")
-        return RunFolder(Path(os.environ[HOME]), writes=False)
+    if not processes.first():
+        path = processes.told()
+        if path is None:
+            raise UserError("start one process, or all of them by torchrun or srun: nobody told the folder")
+        return RunFolder(path, writes=False)
     sources = [str(tree[key]) for key in SOURCES if tree.get(key)]
     name = title(name=tree["name"], prompt=tree["prompt"], sources=sources)
     path = claimed(at(tree["outputs"]) / experiment, name)
-    os.environ[HOME] = str(path)
     folder = RunFolder(path, writes=True)
     write(path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(tree))))
     plan = planned(tree)
     folder.record(experiment=experiment, overrides=overrides, plan=plan, seed=tree["seed"], started=now())
+    processes.tell(path)
     return folder
-
-
-def first_process() -> bool:
-    """Whether this is the process that writes; the others compute beside it."""
-    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def execute(tree: Mapping[str, Any], folder: RunFolder, first: Any) -> None:
@@ -94,7 +91,8 @@ def execute(tree: Mapping[str, Any], folder: RunFolder, first: Any) -> None:
     log.info("%s", folder.path)
     chosen = table("cuda" if torch.cuda.is_available() else "cpu")
     log.info("ops: %s", spoken(chosen))
-    stages.run(tree, folder, first)
+    with writing(folder.path):  # libraries write there too: TensorBoard, the exporters
+        stages.run(tree, folder, first)
     log.info("%s", folder.path)
 
 

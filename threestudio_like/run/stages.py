@@ -7,7 +7,6 @@ import inspect
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from threestudio_like.files import write
 from threestudio_like.ranges import Count, Whole
 from threestudio_like.run import checkpoints, finish, scenes, seen, watch
 from threestudio_like.run.composition import build
-from threestudio_like.run.errors import UserError, brief, joined, mistakes
+from threestudio_like.run.errors import UserError, joined, mistakes
 from threestudio_like.run.folder import RunFolder, failing
+from threestudio_like.run.guard import Guard
 from threestudio_like.run.inputs import SOURCES
 from threestudio_like.run.plan import planned
 from threestudio_like.run.signatures import check, check_type, is_part, located
@@ -234,7 +234,7 @@ def keeper(trainer: Trainer) -> checkpoints.Checkpoints:
 def fit(trainer: Trainer, system: LightningModule, data: Any, path: Path) -> None:
     """To the last step, or to the first Ctrl-C."""
     kept, last = keeper(trainer), checkpoints.path(path)
-    with kept.listening(), fitting_checkpoint(last):
+    with kept.listening(), checkpoints.loading(last):
         trainer.fit(
             system, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True
         )
@@ -242,21 +242,12 @@ def fit(trainer: Trainer, system: LightningModule, data: Any, path: Path) -> Non
         raise KeyboardInterrupt
 
 
-@contextmanager
-def fitting_checkpoint(path: Path) -> Iterator[None]:
-    """A checkpoint of another network is the user's mistake: one line with the first name that is wrong."""
-    try:
-        yield
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        if not lines[0].startswith("Error(s) in loading state_dict"):
-            raise
-        raise UserError(f"resume: {path}: of another network; {brief(lines[1], 200)}") from error
-
-
 def measured(trainer: Trainer, path: Path, scores: Mapping[str, float], *, writes: bool) -> dict[str, float]:
     """The last metrics of a stage, in <stage>/metrics.json; returns its scores, its time and its steps."""
     summary = {**scores, "seconds": round(keeper(trainer).seconds, 1), "steps": trainer.global_step}
+    skipped = sum(callback.skipped for callback in trainer.callbacks if isinstance(callback, Guard))
+    if skipped:
+        summary["skipped"] = skipped
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     if writes:
         write(path / "metrics.json", json.dumps({**metrics, **summary}, indent=2) + "\n")

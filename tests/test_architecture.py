@@ -13,7 +13,7 @@ import yaml
 from jaxtyping import TypeCheckError
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("threestudio_like", "systems")
+PACKAGES = ("threestudio_like", "systems", "hydra_plugins")
 CODE = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py")) + [ROOT / "launch.py"]
 MODULES = [file for file in CODE if file.name != "__init__.py"]
 TESTS = sorted(file for file in (ROOT / "tests").rglob("test_*.py") if file.parent != ROOT / "tests")
@@ -41,6 +41,7 @@ FLOORS = {
     "run": None,  # everything
     "systems": None,  # everything of the package but run, and of systems only what is shared
     "launch": ("run",),
+    "hydra_plugins": ("run",),  # where Hydra finds our sweepers
 }
 SHARED = ("systems/base", "systems/lift", "systems/learn", "systems/denoise", "systems/observe")
 # third-party package -> the only places that may import it; those that are not here are open to all
@@ -62,8 +63,9 @@ DOORS = {
     "PIL": ("data", "loggers", "export"),
     "pytorch_lightning": ("systems", "data", "loggers", "run"),
     "lightning_fabric": ("systems", "data", "loggers", "run"),
-    "hydra": ("run", "launch"),
-    "omegaconf": ("run", "launch"),
+    "hydra": ("run", "launch", "hydra_plugins"),
+    "omegaconf": ("run", "launch", "hydra_plugins"),
+    "optuna": ("run",),
     "rich": ("run", "loggers"),
     "wandb": (),
     "tensorboard": (),
@@ -204,6 +206,7 @@ TESTED_ELSEWHERE = (
     "scene",
     "run/inputs",
     "launch",
+    "hydra_plugins/",  # run/sweeper
 )
 
 

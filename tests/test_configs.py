@@ -19,7 +19,7 @@ from threestudio_like.run.stages import check_parts, check_trainer, placed
 CONFIGS = Path(__file__).parents[1] / "configs"
 NAMES = sorted(str(file.relative_to(CONFIGS).with_suffix("")) for file in CONFIGS.rglob("*.yaml"))
 EXPERIMENTS = [name.removeprefix("experiment/") for name in NAMES if name.startswith("experiment/")]
-PARTS = [name for name in NAMES if not name.startswith(("experiment/", "config", "stage/"))]
+PARTS = [name for name in NAMES if not name.startswith(("experiment/", "config", "stage/", "hydra/"))]
 ROOT = {
     "image": None,
     "object": None,

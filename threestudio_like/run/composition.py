@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -113,6 +114,16 @@ def said(error: Exception, arguments: list[str], configs: Path) -> str:
     if missing := re.search(r"In '([^']+)': Could not (?:find|load) '([^'/]+)/([^']*)'", str(error)):
         where, group, option = missing.groups()
         options = siblings(group, [configs, *more_configs(arguments)])
+        if (
+            group == "hydra"
+        ):  # hydra/launcher=joblib: an option of hydra/launcher, which others add to as well
+            kind, _, option = option.partition("/")
+            group = f"hydra/{kind}"
+            store = [name.removesuffix(".yaml") for name in ConfigStore.instance().list(group)]
+            options = [*siblings(group, [configs]), *store]
+            if where.startswith(group):  # one of our presets, of a launcher that is not installed
+                extra = "ray" if option == "ray" else "sweep"
+                return f"{group}: {option} is not there; pip install 'threestudio-like[{extra}]'"
         typed = where == "config" or any(word.endswith(f"={option}") for word in arguments)
         asks = "" if typed else f"configs/{where}.yaml: "
         return f"{asks}{group}: no option {option!r}{hint(option, options, few=40)}"

@@ -16,7 +16,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from threestudio_like.files import write
 from threestudio_like.ops.dispatch import table
-from threestudio_like.run import scenes, stages
+from threestudio_like.run import jobs, scenes, stages
 from threestudio_like.run.composition import build, drift
 from threestudio_like.run.errors import UserError
 from threestudio_like.run.folder import RunFolder, circumstances, claimed, now, title
@@ -37,6 +37,7 @@ def start(tree: Mapping[str, Any], *, resume: str | None, experiment: str, overr
     stages.check_parts(tree)
     path = at(resume) if resume else None
     ran = RunFolder(path, writes=first_process()) if path else begin(tree, experiment, overrides)
+    jobs.belongs(ran)
     try:
         with journal(ran.path / "log.txt", shown=ran.writes), nullcontext() if resume else fresh(ran):
             if resume and (difference := drift(tree, ran.manifest["overrides"])):

@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer, seed_everything
 
 from threestudio_like.files import write
-from threestudio_like.run import checkpoints, finish, scenes
+from threestudio_like.run import checkpoints, finish, pruning, scenes
 from threestudio_like.run.composition import build
 from threestudio_like.run.errors import UserError, joined, mistakes
 from threestudio_like.run.folder import RunFolder, failing
@@ -124,6 +124,7 @@ def run_stage(
     key, path = f"stages.{name}", folder.path / name
     previous = scenes.load(before) if before else None
     trainer = trainer_of(stage["trainer"], f"{key}.trainer", path)
+    pruning.watch(trainer, name, folder.manifest["plan"])
     seed_everything(seed, workers=True, verbose=False)
     system = build(stage["system"], f"{key}.system")
     if previous is not None and hasattr(system, "begin_from"):

@@ -51,7 +51,7 @@ class TPE(Jobs):
                 study.told(opened, trial.number, found[trial.number], self.objective)
 
     def check(self, words: list[str]) -> bool:
-        """True, or what would fail in every trial: processes that know no trials, a stage that is not there."""
+        """True, or what would fail in every trial: processes that know no trials, a stage of no name."""
         assert self.hydra_context is not None and self.config is not None
         config = self.hydra_context.config_loader.load_sweep_config(self.config, words)
         for name, stage in config.stages.items():

@@ -41,6 +41,12 @@ def from_pillow(image: Image.Image) -> Float[Tensor, "H W 3"]:
     return torch.from_numpy(np.array(image.convert("RGB"), dtype=np.float32) / 255)
 
 
+def opened(file: Path) -> Float[Tensor, "H W 3"]:
+    """A picture from its file, in [0, 1]."""
+    with Image.open(file) as image:
+        return from_pillow(image)
+
+
 def sheet(files: Mapping[str, Path], width: int) -> Float[Tensor, "H width 3"]:
     """Pictures one above the other, each `width` pixels wide at most, under its caption."""
     font = ImageFont.load_default(14)

@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer, seed_everything
 
 from threestudio_like.files import write
-from threestudio_like.run import checkpoints, finish, pruning, scenes
+from threestudio_like.run import checkpoints, dashboards, finish, pruning, scenes
 from threestudio_like.run.composition import build
 from threestudio_like.run.errors import UserError, joined, mistakes
 from threestudio_like.run.folder import RunFolder, failing
@@ -107,6 +107,8 @@ def run(config: Mapping[str, Any], folder: RunFolder, first: Any) -> None:
         gc.collect()
     if folder.writes:
         finish.run(config, folder, plan, again=changed)
+        last = stages[plan[-1]]["trainer"]
+        dashboards.finished(config, folder.path, placed(last, folder.path)["logger"])
 
 
 def predecessor(name: str, plan: list[str], folder: RunFolder) -> Path | None:
@@ -130,7 +132,9 @@ def run_stage(
     if previous is not None and hasattr(system, "begin_from"):
         system.begin_from(previous)
     del previous
+    dashboards.begin(trainer, stage, key)
     fit(trainer, system, data, path)
+    dashboards.close(trainer.loggers)
     if folder.writes and hasattr(system, "scene"):
         scenes.save(system.scene, stage["system"]["scene"], path)
     together()

@@ -42,8 +42,9 @@ def write_summary(sweep: Path, objective: str | None, direction: str, loggers: M
     write(sweep / "summary.md", page(found, sweep, objective, direction, list(pictures)))
     if loggers:
         from threestudio_like.run.dashboards import show_sweep
+        from threestudio_like.run.stages import placed
 
-        show_sweep(sweep, loggers, pictures, (columns, rows))
+        show_sweep(placed({"logger": loggers}, sweep)["logger"], pictures, (columns, rows))
 
 
 def ranked(found: Sequence[Job], objective: str | None, direction: str) -> list[Job]:

@@ -2,6 +2,11 @@
 
 import importlib.util
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -115,8 +120,7 @@ def test_a_study_goes_on_to_its_number_of_trials(run, tmp_path: Path) -> None:
     assert {"finished", "refused"} == set(states(sweep)) and len(states(sweep)) == 3
     opened = study.opened(sweep, "maximize", study.Search(0, 2, 1))
     opened.ask()  # and there a process is killed
-    with pytest.raises(SystemExit):
-        run(*words, "seed=range(0,99)", "hydra.sweeper.trials=4")
+    run(*words, "seed=range(0,99)", "hydra.sweeper.trials=4")
     trials = study.opened(sweep, "maximize", study.Search(0, 2, 1)).get_trials()
     assert [trial.number for trial in trials] == [0, 1, 2, 3, 4]
     assert [job.number for job in jobs.read(sweep)] == [0, 1, 2, 4]
@@ -143,3 +147,61 @@ def test_bad_trials_are_given_up(run, tmp_path: Path) -> None:
     pruned = next(job for job in jobs.read(sweep) if job.state == "pruned")
     assert not (pruned.folder / "second").exists() and "the median was better" in pruned.error
     assert "pruned" in (sweep / "summary.md").read_text()
+
+
+def started(*overrides: str, delay: float = 0.0) -> subprocess.Popen[str]:
+    path = os.pathsep.join((str(HERE), str(ROOT)))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TINY_DELAY": str(delay)}
+    command = [sys.executable, str(ROOT / "launch.py"), "--config-dir", str(HERE / "configs"), "-m"]
+    return subprocess.Popen(
+        [*command, "experiment=tiny", *SHORT, *overrides],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("launcher", "package"),
+    [
+        ("processes", "hydra_plugins.hydra_joblib_launcher"),
+        ("slurm_here", "hydra_plugins.hydra_submitit_launcher"),
+        ("ray_here", "hydra_plugins.hydra_ray_launcher"),
+    ],
+)
+def test_runs_in_other_processes(tmp_path: Path, launcher: str, package: str) -> None:
+    """A run that is refused in another process ends neither the others nor the summary."""
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package.rpartition('.')[2]} is not installed")
+    sweep = tmp_path / "sweep"
+    words = [f"outputs={tmp_path}", f"hydra.sweep.dir={sweep}", f"hydra/launcher={launcher}", "seed=0,1,-1"]
+    with started(*words) as process:
+        said = process.communicate()[0]
+    assert process.returncode == 2, said
+    assert "error: seed: expected a whole number from 0 to 4294967295, got -1" in said.splitlines()
+    assert states(sweep) == ["finished", "finished", "refused"]
+    assert "3 runs: 2 finished, 1 refused." in (sweep / "summary.md").read_text()
+
+
+@pytest.mark.slow
+@needs_optuna
+def test_a_killed_study_goes_on(tmp_path: Path) -> None:
+    from threestudio_like.run import study
+
+    sweep = tmp_path / "sweep"
+    words = [f"outputs={tmp_path}", f"hydra.sweep.dir={sweep}", *STUDY, "hydra.sweeper.trials=3"]
+    words.append("stages.first.system.rate=interval(0.01,0.1)")
+    with started(*words, delay=5.0) as process:
+        while len(list((sweep / "jobs").glob("*.json"))) < 2:  # the second trial has begun
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    with started(*words) as process:
+        said = process.communicate()[0]
+    assert process.returncode == 0, said
+    trials = study.opened(sweep, "maximize", study.Search(0, 2, 1)).get_trials()
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert len({trial.params["stages.first.system.rate"] for trial in trials}) == 4
+    assert states(sweep)[1] in ("killed", "sent") and states(sweep)[2:] == ["finished", "finished"]

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 from jaxtyping import Float, Int
 from pytorch_lightning.loggers import WandbLogger
@@ -77,9 +79,13 @@ class Wandb(WandbLogger):
 
 
 def logged_in() -> bool:
-    """Whether wandb would find a key without asking for one; it keeps them in the netrc file."""
+    """Whether there is a key where `wandb login` puts it, so that nobody would be asked for one."""
     if os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled"):
         return False
-    import wandb
-
-    return bool(wandb.api.api_key)
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    server = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    try:
+        return server in netrc(os.environ.get("NETRC")).hosts
+    except (OSError, NetrcParseError):
+        return False

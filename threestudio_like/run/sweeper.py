@@ -126,6 +126,8 @@ def taken(folder: Path) -> TextIO:
         return lock(folder)
     except UserError as error:
         raise UserError(f"hydra.sweep.dir: another process is at work in {folder}") from error
+    except OSError as error:
+        raise UserError(f"cannot write in {str(error.filename)!r} ({error.strerror})") from error
 
 
 def first_process() -> bool:

@@ -17,12 +17,11 @@ from threestudio_like.run.composition import MISTAKES, mistaken, said, tree_of
 mistakes: list[Exception] = []  # of all runs of a sweep
 
 
-def task(config: DictConfig) -> None:
-    """One run; in a sweep a mistake ends this run only."""
+def task(config: DictConfig) -> str | None:
+    """One run; in a sweep a mistake ends this run only, and is given back."""
     runtime = HydraConfig.get()
     try:
-        overrides = list(runtime.overrides.task)
-        tree = tree_of(config, overrides)
+        tree = tree_of(config, overrides := list(runtime.overrides.task))
         from threestudio_like.run.session import start  # mistakes so far need not wait for torch
 
         experiment = runtime.runtime.choices.get("experiment") or "none"
@@ -30,13 +29,14 @@ def task(config: DictConfig) -> None:
     except MISTAKES as error:
         if not runtime.launcher["_target_"].endswith("BasicLauncher"):
             raise  # the others work in other processes, and bring back what is raised there
-        tell(error)
+        return tell(error)
 
 
-def tell(error: Exception) -> None:
+def tell(error: Exception) -> str:
     """One clear line, at once; the exit code follows when all is done."""
     mistakes.append(error)
-    print(f"error: {said(error, sys.argv[1:], CONFIGS)}", file=sys.stderr)
+    print("error:", line := said(error, sys.argv[1:], CONFIGS), file=sys.stderr)
+    return line
 
 
 def main() -> None:

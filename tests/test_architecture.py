@@ -13,7 +13,7 @@ import yaml
 from jaxtyping import TypeCheckError
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("threestudio_like", "systems")
+PACKAGES = ("threestudio_like", "systems", "hydra_plugins")
 CODE = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py")) + [ROOT / "launch.py"]
 MODULES = [file for file in CODE if file.name != "__init__.py"]
 TESTS = sorted(file for file in (ROOT / "tests").rglob("test_*.py") if file.parent != ROOT / "tests")
@@ -39,10 +39,11 @@ FLOORS = {
     "renderer": ("records", "scene", "ops", "geometry/base"),
     "guidance": ("records", "ops", "schedule", "losses", "priors/base"),
     "export": ("records", "scene", "files", "ops", "geometry/base"),
-    "loggers": ("records", "files"),
+    "loggers": ("records", "files", "schedule"),
     "run": None,  # everything
     "systems": None,  # everything of the package but run, and of systems only what is shared
     "launch": ("run",),
+    "hydra_plugins": ("run",),  # where Hydra finds our sweepers
 }
 VOCABULARY = ("ranges",)  # for annotations: open to all, as typing is
 SHARED = ("systems/base", "systems/lift", "systems/learn", "systems/denoise", "systems/observe")
@@ -61,18 +62,20 @@ DOORS = {
     "onnxruntime": ("priors",),
     "safetensors": ("priors", "run"),
     "trimesh": ("export", "data"),
-    "imageio": ("export", "data"),
+    "imageio": ("export", "data", "loggers"),
     "xatlas": ("export",),
     "PIL": ("data", "loggers", "export"),
     "pytorch_lightning": ("systems", "data", "loggers", "run"),
     "lightning_fabric": ("systems", "data", "loggers", "run"),
-    "hydra": ("run", "launch"),
-    "omegaconf": ("run", "launch"),
+    "hydra": ("run", "launch", "hydra_plugins"),
+    "omegaconf": ("run", "launch", "hydra_plugins"),
     "yaml": ("run",),
+    "optuna": ("run",),
     "rich": ("run", "loggers"),
     "viser": ("loggers/viewer",),
-    "wandb": (),
-    "tensorboard": (),
+    "wandb": ("loggers",),
+    "tensorboard": ("loggers",),
+    "psutil": ("loggers",),
     "jaxtyping": None,
     "torch": None,
     "numpy": None,
@@ -212,6 +215,7 @@ TESTED_ELSEWHERE = (
     "scene",
     "run/inputs",
     "launch",
+    "hydra_plugins/",  # run/sweeper
 )
 
 

@@ -24,7 +24,8 @@ from threestudio_like.run.stages import check_parts, check_trainer, placed
 CONFIGS = Path(__file__).parents[1] / "configs"
 NAMES = sorted(str(file.relative_to(CONFIGS).with_suffix("")) for file in CONFIGS.rglob("*.yaml"))
 EXPERIMENTS = [name.removeprefix("experiment/") for name in NAMES if name.startswith("experiment/")]
-PARTS = [name for name in NAMES if not name.startswith(("experiment/", "config", "stage/", "study/"))]
+OTHERS = ("experiment/", "config", "stage/", "study/", "hydra/")  # no parts
+PARTS = [name for name in NAMES if not name.startswith(OTHERS)]
 STUDIES = [name.removeprefix("study/") for name in NAMES if name.startswith("study/")]
 ROOT = {
     "image": None,

@@ -34,6 +34,9 @@ class Lines(Logger):
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """They are in config.yaml."""
 
+    def log_result(self, *args: Any) -> None:
+        """They are in the run's metrics.json."""
+
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Append."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import hydra
 import yaml
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -129,6 +130,16 @@ def said(error: BaseException, arguments: list[str], configs: Path) -> str:
         if group == "hydra":  # its own groups are one folder deeper
             where, (group, _, option) = "config", f"hydra/{option}".rpartition("/")
         options = siblings(group, [configs, *more_configs(arguments)])
+        if (
+            group == "hydra"
+        ):  # hydra/launcher=joblib: an option of hydra/launcher, which others add to as well
+            kind, _, option = option.partition("/")
+            group = f"hydra/{kind}"
+            store = [name.removesuffix(".yaml") for name in ConfigStore.instance().list(group)]
+            options = [*siblings(group, [configs]), *store]
+            if where.startswith(group):  # one of our presets, of a launcher that is not installed
+                extra = "ray" if option == "ray" else "sweep"
+                return f"{group}: {option} is not there; pip install 'threestudio-like[{extra}]'"
         typed = where == "config" or any(word.endswith(f"={option}") for word in arguments)
         asks = "" if typed else f"configs/{where}.yaml: "
         return f"{asks}{group}: no option {option!r}{hint(option, options, few=40)}"

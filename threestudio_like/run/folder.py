@@ -83,7 +83,7 @@ def failing(folder: RunFolder, group: str, name: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        state = "interrupted" if isinstance(error, KeyboardInterrupt) else getattr(error, "state", "failed")
         with suppress(Unwritable):  # it says what stopped the run, not that the disk is still full
             folder.record_part(group, name, state=state)
             folder.record(state=state, error="" if state == "interrupted" else one_line(error))

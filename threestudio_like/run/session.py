@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from threestudio_like.files import write, writing
 from threestudio_like.ops.dispatch import table
-from threestudio_like.run import again, processes, scenes, stages
+from threestudio_like.run import again, jobs, processes, scenes, stages
 from threestudio_like.run.composition import build, drift
 from threestudio_like.run.dry import rehearse
 from threestudio_like.run.errors import UserError
@@ -44,6 +44,7 @@ def start(
         rehearse(tree, experiment=experiment, first=first)
         return
     ran = RunFolder(path, writes=processes.first()) if path else begin(tree, experiment, overrides)
+    jobs.belongs(ran)
     try:
         with journal(ran.path / "log.txt", shown=ran.writes), nullcontext() if path else fresh(ran):
             if path and (difference := drift(tree, ran.manifest["overrides"])):

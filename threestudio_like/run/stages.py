@@ -15,7 +15,7 @@ from pytorch_lightning import Callback, LightningDataModule, LightningModule, Tr
 
 from threestudio_like.files import write
 from threestudio_like.ranges import Count, Whole
-from threestudio_like.run import checkpoints, finish, scenes, seen, watch
+from threestudio_like.run import checkpoints, dashboards, finish, pruning, scenes, seen, watch
 from threestudio_like.run.composition import build
 from threestudio_like.run.errors import UserError, joined, mistakes
 from threestudio_like.run.folder import RunFolder, failing
@@ -137,6 +137,8 @@ def run(config: Mapping[str, Any], folder: RunFolder, first: Any) -> None:
         changed = run_stages(config, plan, folder, first, callbacks)
     if folder.writes:
         finish.run(config, folder, plan, again=changed)
+        last = config["stages"][plan[-1]]["trainer"]
+        dashboards.finished(config, folder.path, placed(last, folder.path)["logger"])
 
 
 def run_stages(
@@ -203,12 +205,15 @@ def run_stage(
     previous = scenes.load(before, "resume" if source == key else source) if before else None
     trainer = trainer_of(stage["trainer"], f"{key}.trainer", path)
     trainer.callbacks += callbacks  # type: ignore[attr-defined]
+    pruning.watch(trainer, name, folder.manifest["plan"])
     seed_everything(seed, workers=True, verbose=False)
     system = build(stage["system"], f"{key}.system")
     if previous is not None:
         handed_over(system, previous, name, source)
     del previous
+    dashboards.begin(trainer, stage, key)
     fit(trainer, system, data, path)
+    dashboards.close(trainer.loggers)
     if folder.writes and hasattr(system, "scene"):
         scenes.save(system.scene, stage["system"]["scene"], path)
     together()

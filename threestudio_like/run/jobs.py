@@ -1,0 +1,107 @@
+"""The jobs of a sweep (-m): <sweep>/jobs/N.json says what was asked for, and which folder the run has.
+
+Who sends a job writes it, and then the run itself, wherever that is; so files tell what a killed one was at.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from threestudio_like.files import write
+from threestudio_like.run.folder import RunFolder
+
+FOLDER = "jobs"
+
+
+class Pruned(Exception):
+    """A run that its sweep gives up: others were better by then."""
+
+    state = "pruned"  # in run.json
+
+
+class Job(NamedTuple):
+    """One run of a sweep.
+
+    state: finished, failed, pruned, interrupted, killed, running; refused where it left no folder; or sent.
+    """
+
+    number: int
+    overrides: tuple[str, ...]
+    state: str
+    folder: Path | None
+    error: str
+    metrics: dict[str, float]
+
+
+def note(sweep: Path, number: int, **values: Any) -> None:
+    """Set values of one job."""
+    file = sweep / FOLDER / f"{number}.json"
+    known = json.loads(file.read_text()) if file.exists() else {}
+    write(file, json.dumps({**known, **values}, indent=2) + "\n")
+
+
+def here() -> tuple[Path, int] | None:
+    """The sweep, and the number in it, of the job that this process is at; None if it is none."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return None
+    runtime = HydraConfig.get()
+    return Path(runtime.sweep.dir).absolute(), int(runtime.job.num)
+
+
+def belongs(run: RunFolder) -> None:
+    """Say in the sweep that this process runs its job in `run`, and in the run whose job it is."""
+    place = here()
+    if place is not None and run.writes:
+        run.record(sweep=str(place[0]), job=place[1])
+        note(*place, folder=str(run.path.absolute()))
+
+
+def read(sweep: Path) -> list[Job]:
+    """All jobs, in their order."""
+    files = sorted((sweep / FOLDER).glob("*.json"), key=lambda file: int(file.stem))
+    return [job(int(file.stem), json.loads(file.read_text())) for file in files]
+
+
+def job(number: int, noted: dict[str, Any]) -> Job:
+    """What is noted of it, and what its folder says."""
+    overrides, error = tuple(noted.get("overrides", ())), noted.get("error", "")
+    folder = Path(noted.get("folder", ""))
+    record = json.loads((folder / "run.json").read_text()) if (folder / "run.json").exists() else {}
+    if record.get("job") != number:  # a refused run leaves nothing, and its name to the next
+        return Job(number, overrides, "refused" if error else "sent", None, error, {})
+    state = record.get("state", "running")
+    if state == "running" and not held(folder):
+        state = "killed"
+    return Job(number, overrides, state, folder, record.get("error") or error, numbers(folder))
+
+
+def held(folder: Path) -> bool:
+    """Whether a process is at work in a run's folder."""
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def numbers(folder: Path) -> dict[str, float]:
+    """The scores of a run."""
+    file = folder / "metrics.json"
+    metrics = json.loads(file.read_text()) if file.exists() else {}
+    return {name: value for name, value in metrics.items() if type(value) in (int, float)}
+
+
+def varied(jobs: Sequence[Job]) -> dict[str, list[str]]:
+    """Of every override that is not the same in all jobs: its values, one a job; empty where it has none."""
+    given = [dict(word.lstrip("+").partition("=")[::2] for word in job.overrides) for job in jobs]
+    keys = dict.fromkeys(key for each in given for key in each)
+    columns = {key: [each.get(key, "") for each in given] for key in keys}
+    return {key: values for key, values in columns.items() if len(set(values)) > 1}

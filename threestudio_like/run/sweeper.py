@@ -1,0 +1,135 @@
+"""What every sweep does, whatever chooses its runs: number them, launch them, tell what became of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+
+from threestudio_like.run import jobs, summary
+from threestudio_like.run.errors import UserError, hint, one_line
+from threestudio_like.run.folder import lock
+
+log = logging.getLogger(__name__)
+SENT = "THREESTUDIO_LIKE_JOBS"  # tells the processes that Lightning starts what the first one is at
+
+Batch = Sequence[list[str]]  # the overrides of jobs that may run at once
+
+
+class Task:
+    """What a job does, and in its process says which one it is."""
+
+    def __init__(self, function: Callable[[DictConfig], Any]) -> None:
+        self.function = function
+
+    def __call__(self, config: DictConfig) -> Any:
+        """Run it."""
+        place = jobs.here()
+        if place is not None and SENT in os.environ and first_process():
+            os.environ[SENT] = json.dumps({**json.loads(os.environ[SENT]), "at": place[1]})
+        return self.function(config)
+
+
+class Jobs(Sweeper):
+    """Base of our sweepers.
+
+    objective: the key of metrics.json that says which run is best (null: none does); direction: whether the
+    greatest or the least is. loggers: the summary's dashboards.
+    """
+
+    def __init__(self, *, objective: str | None, direction: str, loggers: Mapping[str, Any] | None) -> None:
+        if direction not in summary.DIRECTIONS:
+            near = hint(direction, summary.DIRECTIONS)
+            raise UserError(f"hydra.sweeper.direction: no direction {direction!r}{near}")
+        self.objective, self.direction, self.loggers = objective, direction, loggers or {}
+        self.failures: list[Exception] = []
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: Callable[[Any], Any], config: DictConfig
+    ) -> None:
+        """Hydra's beginning."""
+        self.hydra_context, self.config = hydra_context, config
+        self.folder = Path(config.hydra.sweep.dir).absolute()
+        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=Task(task_function), config=config
+        )
+
+    def batches(self, overrides: list[Override]) -> Iterator[tuple[int, Batch]]:
+        """The number of the first job, and the jobs; asked for the next batch when the last one is over."""
+        raise NotImplementedError
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Everything, and its summary at the end, whatever the end is."""
+        if not first_process():
+            return self.follow()
+        held = taken(self.folder)
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        try:
+            for first, batch in self.batches(parser.parse_overrides(arguments)):
+                self.launch(first, batch)
+        finally:
+            summary.write_summary(self.folder, self.objective, self.direction, self.loggers)
+            held.close()
+        summary.check_objective(self.objective, jobs.read(self.folder))
+        if self.failures:
+            raise self.failures[0]
+        return None
+
+    def launch(self, first: int, batch: Batch) -> None:
+        """Run jobs of known numbers; what fails is noted, and raised when all is over."""
+        for number, words in enumerate(batch, start=first):
+            jobs.note(self.folder, number, overrides=words)
+        os.environ[SENT] = json.dumps({"first": first, "batch": list(batch), "at": first})
+        try:
+            returns = self.launcher.launch(batch, initial_job_idx=first)
+        except Exception as error:  # of a launcher: a worker that was killed, a job out of time
+            self.failures.append(error)
+            log.warning("%s", one_line(error))
+            return
+        finally:
+            del os.environ[SENT]
+        for number, done in enumerate(returns, start=first):
+            self.judge(number, done)
+
+    def judge(self, number: int, done: JobReturn) -> None:
+        """A run that raised something, or that was refused in one line, which launch.py gave back."""
+        value = done._return_value  # the property prints
+        if done.status == JobStatus.FAILED and not isinstance(value, jobs.Pruned):
+            self.failures.append(value)
+        if isinstance(value, (Exception, str)):
+            jobs.note(self.folder, number, error=one_line(value))
+
+    def follow(self) -> None:
+        """A process of another device: the jobs that are left, as the first process has them."""
+        sent = json.loads(os.environ[SENT])
+        at = sent["at"]
+        self.launcher.launch(sent["batch"][at - sent["first"] :], initial_job_idx=at)
+
+
+def taken(folder: Path) -> TextIO:
+    """The lock of a sweep's folder, which is made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return lock(folder)
+    except UserError as error:
+        raise UserError(f"hydra.sweep.dir: another process is at work in {folder}") from error
+    except OSError as error:
+        raise UserError(f"cannot write in {str(error.filename)!r} ({error.strerror})") from error
+
+
+def first_process() -> bool:
+    """Whether Lightning has not started this process for another device of the same run."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"

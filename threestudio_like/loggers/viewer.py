@@ -139,7 +139,7 @@ class Viewer(Callback):
 
     def frusta(self, batch: Any) -> None:
         """The cameras that the step looked from."""
-        camera = getattr(getattr(batch, "view", batch), "camera", None)
+        camera: Any = getattr(getattr(batch, "view", batch), "camera", None)
         count = 0 if camera is None or not self.panel["cameras"].value else min(MOST, len(camera.c2w))
         for index in range(MOST):
             name = f"/cameras/{index}"

@@ -102,7 +102,7 @@ def parts(tree: Mapping[str, Any], module: nn.Module | None, path: str) -> Itera
         elif isinstance(value, Mapping):
             yield from parts(value, module, here)
         elif isinstance(value, list):
-            yield from parts(dict(enumerate(value)), module, here)
+            yield from parts({str(i): each for i, each in enumerate(value)}, module, here)
 
 
 def submodule(module: nn.Module | None, path: str) -> nn.Module | None:

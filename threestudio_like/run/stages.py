@@ -184,7 +184,7 @@ def handed_over(system: LightningModule, scene: Any, name: str, source: str) -> 
     """The system begins from a scene; `source` is the key that a mistake is reported with."""
     if hasattr(system, "begin_from"):
         with mistakes(source):
-            system.begin_from(scene)
+            system.begin_from(scene)  # type: ignore[operator]
     elif source == "init":
         raise UserError(f"init: stages.{name}.system begins from no scene; leave init out")
 

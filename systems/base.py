@@ -66,7 +66,7 @@ class System(LightningModule):
         self.rates = {name: rate for name, rate in optimization.learning_rates.items() if rate is not None}
         self.optimization = optimization
         self.draw_every = draw_every
-        self.terms: dict[str, Tensor] = {}  # weighted losses of the last step, to be told apart
+        self.weighted: dict[str, Tensor] = {}  # weighted losses of the last step, to be told apart
 
     @classmethod
     def judge(cls, settings: Mapping[str, Any]) -> None:
@@ -105,9 +105,9 @@ class System(LightningModule):
             raise ValueError(f"weights: no loss is due at step {batch.step}; give one a weight there")
         weighted = {name: self.weights[name](batch.step) * loss for name, loss in losses.items()}
         total = torch.stack(list(weighted.values())).sum()
-        self.terms = {name: loss.detach() for name, loss in weighted.items()}
+        self.weighted = {name: loss.detach() for name, loss in weighted.items()}
         self.log("loss", total.detach(), prog_bar=True)
-        for name, loss in self.terms.items():
+        for name, loss in self.weighted.items():
             self.log(f"loss/{name}", loss, prog_bar=True)
         return total
 

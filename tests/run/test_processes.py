@@ -12,7 +12,13 @@ from torch.distributed import TCPStore
 from threestudio_like.run import processes
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "RANK": "3"}
-SLURM = {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "fox", "SLURM_PROCID": "2", "SLURM_LOCALID": "0"}
+SLURM = {
+    "SLURM_NTASKS": "4",
+    "SLURM_NTASKS_PER_NODE": "4",
+    "SLURM_JOB_NAME": "fox",
+    "SLURM_PROCID": "2",
+    "SLURM_LOCALID": "0",
+}
 ALL = {
     *TORCHRUN,
     *SLURM,

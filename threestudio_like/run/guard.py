@@ -37,7 +37,7 @@ class Guard(Callback):
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Keep what the loss is made of: a step that accumulates gradients has several."""
-        terms = getattr(pl_module, "terms", {})
+        terms = getattr(pl_module, "weighted", {})
         self.terms.append({**terms, "loss": loss.detach()})
 
     def on_before_optimizer_step(

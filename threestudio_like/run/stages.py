@@ -250,7 +250,8 @@ def fit(trainer: Trainer, system: LightningModule, data: Any, path: Path) -> Non
 def measured(trainer: Trainer, path: Path, scores: Mapping[str, float], *, writes: bool) -> dict[str, float]:
     """The last metrics of a stage, in <stage>/metrics.json; returns its scores, its time and its steps."""
     summary = {**scores, "seconds": round(keeper(trainer).seconds, 1), "steps": trainer.global_step}
-    skipped = sum(callback.skipped for callback in trainer.callbacks if isinstance(callback, Guard))
+    guards = [each for each in getattr(trainer, "callbacks", []) if isinstance(each, Guard)]
+    skipped = sum(guard.skipped for guard in guards)
     if skipped:
         summary["skipped"] = skipped
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -69,7 +69,7 @@ class System(LightningModule):
         self.weighted: dict[str, Tensor] = {}  # weighted losses of the last step, to be told apart
 
     @classmethod
-    def judge(cls, settings: Mapping[str, Any]) -> None:
+    def check_settings(cls, settings: Mapping[str, Any]) -> None:
         """Names among the settings that no signature knows: of losses, and of what has a learning rate."""
         check_names(cls.losses, settings.get("weights", {}))
         rates = settings.get("optimization", {}).get("learning_rates", {})

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import pytest
 from torch import nn
 
+from threestudio_like.data.draw import Light
 from threestudio_like.run.errors import UserError
 from threestudio_like.run.signatures import check, fits
 
@@ -40,6 +41,7 @@ LINEAR = {"_target_": "torch.nn.Linear", "in_features": 1, "out_features": 1}
         (3, Callable[[int], float], False),
         ("sdf", nn.Module, False),
         ({"a": 1}, nn.Module, False),
+        ([0.1, 1, 1], Light, False),
         ("anything", Any, True),
     ],
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from threestudio_like.run.errors import UserError, hint
-from threestudio_like.run.signatures import is_part, shown
+from threestudio_like.run.errors import UserError, brief, hint
+from threestudio_like.run.signatures import is_part
 
 PARTS = ("system", "data", "trainer")
 MAX_SEED = 2**32 - 1  # of NumPy's generator
@@ -36,7 +36,7 @@ def check_plan(config: Mapping[str, Any]) -> None:
     """The seed, the stages and the plan of a resolved tree, but not what the stages are made of."""
     seed, stages = config.get("seed"), config.get("stages")
     if type(seed) is not int or not 0 <= seed <= MAX_SEED:
-        raise UserError(f"seed: expected a whole number from 0 to {MAX_SEED}, got {shown(seed)}")
+        raise UserError(f"seed: expected a whole number from 0 to {MAX_SEED}, got {brief(repr(seed))}")
     if not isinstance(stages, Mapping) or not stages:
         raise UserError(
             "stages: nothing to run; an experiment brings some (without experiment=, the default one)"

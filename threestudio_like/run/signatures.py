@@ -54,9 +54,9 @@ def check_part(part: Mapping[str, Any], key: str) -> None:
     for name, value in given.items():
         if name in named:
             check_type(value, named[name].annotation, joined(key, name))
-    if hasattr(target, "judge"):  # what a signature cannot say, such as which losses have weights
+    if hasattr(target, "check_settings"):  # what a signature cannot say, such as which losses have weights
         try:
-            target.judge(given)
+            target.check_settings(given)
         except ValueError as error:
             raise UserError(joined(key, str(error))) from error
 
@@ -211,6 +211,8 @@ def literal_fits(value: Any, annotation: Any, container: Any, choices: tuple[Any
         return isinstance(value, str)
     if not inspect.isclass(container):
         return True
+    if hasattr(container, "_fields"):  # a record has names; a list of its values would have none
+        return value == MISSING
     if issubclass(container, Mapping):
         return isinstance(value, Mapping) and items_fit(list(value.values()), list, choices[1:])
     if issubclass(container, (list, tuple, set)) or container.__module__ == "collections.abc":

@@ -89,7 +89,7 @@ def check_trainer(trainer: Mapping[str, Any], key: str) -> None:
     """Callbacks and loggers are mappings in YAML, so that each can be named, and lists in Lightning."""
     several = ("callbacks", "logger")
     located(trainer["_target_"], key)
-    check_type(trainer, Trainer, key)
+    check_type({"_target_": trainer["_target_"]}, Trainer, key)
     check({name: value for name, value in trainer.items() if name not in several}, key)
     for name, limit in LIMITS.items():
         if name in trainer:

@@ -106,9 +106,10 @@ def run(config: Mapping[str, Any], folder: RunFolder, first: Any) -> None:
         log.info("%s: finished in %.0f s", name, metrics["seconds"])
         gc.collect()
     if folder.writes:
+        before, last = folder.manifest.get("after"), stages[plan[-1]]["trainer"]
         finish.run(config, folder, plan, again=changed)
-        last = stages[plan[-1]]["trainer"]
-        dashboards.finished(config, folder.path, placed(last, folder.path)["logger"])
+        if changed or folder.manifest.get("after") != before:
+            dashboards.finished(config, folder.path, placed(last, folder.path)["logger"])
 
 
 def predecessor(name: str, plan: list[str], folder: RunFolder) -> Path | None:
@@ -133,8 +134,10 @@ def run_stage(
         system.begin_from(previous)
     del previous
     dashboards.begin(trainer, stage, key)
-    fit(trainer, system, data, path)
-    dashboards.close(trainer.loggers)
+    try:
+        fit(trainer, system, data, path)
+    finally:
+        dashboards.close(trainer.loggers)
     if folder.writes and hasattr(system, "scene"):
         scenes.save(system.scene, stage["system"]["scene"], path)
     together()

@@ -12,6 +12,7 @@ from typing import Any
 import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
 from threestudio_like.data.objects import held_out
@@ -167,6 +168,20 @@ def test_a_study_asks_of_experiments_that_are_there_about_objects_nobody_trained
         pattern = experiment.removeprefix("glob(").removesuffix(")")
         assert any(fnmatch(known, pattern) for known in EXPERIMENTS), experiment
     assert config.resume == "auto" and config.hydra.mode.name == "MULTIRUN"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("hydra/")])
+def test_sweepers_and_launchers_fit(name: str) -> None:
+    group, option = name.rsplit("/", 1)
+    try:
+        config = hydra.compose("config", overrides=[f"{group}={option}"], return_hydra_config=True)
+    except MissingConfigException as error:
+        pytest.skip(f"its package is not installed ({str(error).splitlines()[0]})")
+    node = OmegaConf.select(config, group.replace("/", "."))
+    tree = OmegaConf.to_container(node)
+    check(placed({"logger": tree.pop("loggers", {})}, Path())["logger"], name)
+    check(tree, name)
+    assert node._target_.startswith("hydra_plugins.")
 
 
 def test_cues_of_the_picture_need_no_path() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from threestudio_like.loggers.images import column, row, show, to_bytes
+from threestudio_like.loggers.images import CAPTION, column, opened, row, save, sheet, show, to_bytes
 
 
 class Board:
@@ -37,3 +37,15 @@ def test_rows_and_columns_stack():
     a, b = torch.zeros(2, 3, 3), torch.ones(2, 3, 3)
     assert row([a, b]).shape == (2, 6, 3) and column([a, b]).shape == (4, 3, 3)
     assert row([a, b])[0, 4, 0] == 1 and column([a, b])[3, 0, 0] == 1
+
+
+def test_a_sheet_of_pictures_from_files(tmp_path):
+    files = {}
+    for name, (height, width), shade in (("small", (10, 20), 0.2), ("large", (40, 200), 0.6)):
+        files[name] = tmp_path / f"{name}.png"
+        save(files[name], torch.full((height, width, 3), shade))
+    assert torch.allclose(opened(files["small"]), torch.full((10, 20, 3), 51 / 255))
+    board = sheet(files, 100)
+    assert board.shape == (2 * CAPTION + 10 + 20, 100, 3)  # the large one at half its size
+    assert torch.allclose(board[CAPTION : CAPTION + 10, :20], torch.tensor(0.2), atol=0.01)
+    assert torch.allclose(board[-20:], torch.tensor(0.6), atol=0.01)

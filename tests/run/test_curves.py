@@ -76,3 +76,13 @@ def test_charts_of_a_file_cut_short(tmp_path):
     found = charts(file)
     assert re.findall(r"<figcaption>([^:]+):", found) == ["loss/rgb", "loss/mask"]
     assert found.count("step 8)") == 2
+
+
+def test_what_is_set_is_not_charted(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    lines = [
+        {"step": step, "loss": step, "lr/0": 0.1, "weight/rgb": 2.0, "system/cpu_percent": 5}
+        for step in (0, 1)
+    ]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    assert charts(file).count("<svg") == 1

@@ -11,6 +11,7 @@ from statistics import fmean
 
 WIDTH, HEIGHT, MARGIN = 240, 90, 4
 MAX_POINTS = 120  # of a curve; more cannot be told apart
+SETTINGS = ("weight/", "schedule/", "lr/", "system/")  # not what came out; dashboards show them
 
 Curve = Sequence[tuple[float, float]]
 
@@ -61,4 +62,5 @@ def charts(file: Path) -> str:
     if not file.exists():
         return ""
     with file.open(encoding="utf-8", errors="replace") as lines:
-        return "".join(drawn(name, points) for name, points in curves(lines).items())
+        found = curves(lines)
+    return "".join(drawn(name, found[name]) for name in found if not name.startswith(SETTINGS))

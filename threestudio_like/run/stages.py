@@ -136,9 +136,10 @@ def run(config: Mapping[str, Any], folder: RunFolder, first: Any) -> None:
     with watch.watching(config, folder) as callbacks:
         changed = run_stages(config, plan, folder, first, callbacks)
     if folder.writes:
+        before, last = folder.manifest.get("after"), config["stages"][plan[-1]]["trainer"]
         finish.run(config, folder, plan, again=changed)
-        last = config["stages"][plan[-1]]["trainer"]
-        dashboards.finished(config, folder.path, placed(last, folder.path)["logger"])
+        if changed or folder.manifest.get("after") != before:
+            dashboards.finished(config, folder.path, placed(last, folder.path)["logger"])
 
 
 def run_stages(
@@ -212,8 +213,10 @@ def run_stage(
         handed_over(system, previous, name, source)
     del previous
     dashboards.begin(trainer, stage, key)
-    fit(trainer, system, data, path)
-    dashboards.close(trainer.loggers)
+    try:
+        fit(trainer, system, data, path)
+    finally:
+        dashboards.close(trainer.loggers)
     if folder.writes and hasattr(system, "scene"):
         scenes.save(system.scene, stage["system"]["scene"], path)
     together()

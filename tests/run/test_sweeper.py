@@ -87,6 +87,18 @@ def test_mistakes(refused, overrides: list[str], line: str) -> None:
     assert line in refused("-m", *SHORT, *overrides)
 
 
+def test_a_launcher_that_breaks_is_one_line(refused, monkeypatch, tmp_path: Path) -> None:
+    from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+
+    def launch(self, *_, **__) -> None:
+        raise ConnectionError("no cluster\nat 10.0.0.1")
+
+    monkeypatch.setattr(BasicLauncher, "launch", launch)
+    said = refused("-m", *SHORT, "seed=0,1", f"hydra.sweep.dir={tmp_path}/grid")
+    assert said == "hydra/launcher: ConnectionError: no cluster; at 10.0.0.1"
+    assert [(job.state, job.error) for job in jobs.read(tmp_path / "grid")] == [("refused", said)] * 2
+
+
 def test_one_process_a_folder(refused, tmp_path: Path) -> None:
     from threestudio_like.run.folder import lock
 

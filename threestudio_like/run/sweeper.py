@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,6 @@ from threestudio_like.run import jobs, summary
 from threestudio_like.run.errors import UserError, hint, one_line
 from threestudio_like.run.folder import lock
 
-log = logging.getLogger(__name__)
 SENT = "THREESTUDIO_LIKE_JOBS"  # tells the processes that Lightning starts what the first one is at
 
 Batch = Sequence[list[str]]  # the overrides of jobs that may run at once
@@ -95,9 +93,12 @@ class Jobs(Sweeper):
         os.environ[SENT] = json.dumps({"first": first, "batch": list(batch), "at": first})
         try:
             returns = self.launcher.launch(batch, initial_job_idx=first)
-        except Exception as error:  # of a launcher: a worker that was killed, a job out of time
-            self.failures.append(error)
-            log.warning("%s", one_line(error))
+        except Exception as error:  # of a launcher: no cluster, a worker that was killed, a job out of time
+            line = f"hydra/launcher: {type(error).__name__}: {one_line(error)}"
+            self.failures.append(UserError(line))
+            for job in jobs.read(self.folder)[-len(batch) :]:
+                if job.state == "sent":
+                    jobs.note(self.folder, job.number, error=line)
             return
         finally:
             del os.environ[SENT]

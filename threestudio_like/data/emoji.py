@@ -56,7 +56,7 @@ class Emoji:
         """Pictures to train on, and those held out by name: `copies` of each, seen from the front."""
         names, pictures = self.kept(cameras.size)
         pose = [0.0, 0.0, sum(cameras.distance) / len(cameras.distance)]
-        poses = np.broadcast_to(np.float32(pose), (len(names), self.copies, 3)).copy()
+        poses = np.tile(np.array(pose, dtype=np.float32), (len(names), self.copies, 1))
         apart = np.array([held_out(name) for name in names])
         log.info("%d named pictures to train on, %d held out by name", (~apart).sum(), apart.sum())
         seen, kept = (Album(names, pictures, poses, np.flatnonzero(side)) for side in (~apart, apart))
@@ -121,13 +121,12 @@ class Emoji:
         cut = image.crop(box)
         copies = []
         for _ in range(self.copies):
-            scale = size * rng.uniform(*self.fill) / max(cut.size)
+            scale = size * rng.uniform(self.fill[0], self.fill[1]) / max(cut.size)
             sides = [max(1, round(scale * side)) for side in cut.size]
             small = cut.convert("RGBa").resize(sides, Image.Resampling.BOX).convert("RGBA")
-            room = [size - side for side in sides]
-            corner = [math.floor(rng.uniform(0.25, 0.75) * each) for each in room]
+            left, top = (math.floor(rng.uniform(0.25, 0.75) * (size - side)) for side in sides)
             square = Image.new("RGBA", (size, size))
-            square.paste(small, corner)
+            square.paste(small, (left, top))
             copies.append(np.asarray(square))
         return np.stack(copies)
 

@@ -69,8 +69,8 @@ def distance(
 ) -> Distance:
     """Of samples of unseen names to true pictures of these; the floor is that of pictures trained on."""
     features = edges96(truth)
-    far = [float(frechet(features, edges96(each))) for each in (samples, trained)]
-    return Distance(*far, pictures=len(truth))
+    far, floor = (float(frechet(features, edges96(each))) for each in (samples, trained))
+    return Distance(far, floor, len(truth))
 
 
 class Verdict(NamedTuple):

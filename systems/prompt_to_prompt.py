@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,9 +38,9 @@ Pictures = Float[Tensor, "B H W 4"]
 
 
 class Tries(NamedTuple):
-    """How often each pair of captions is drawn, between which p and guidance scales; kinds: of maps."""
+    """How many of each pair of captions, between which p and guidance scales; kinds: of maps."""
 
-    count: int
+    number: int
     share: Sequence[float]
     scale: Sequence[float]
     kinds: Kinds
@@ -79,8 +78,8 @@ class PromptToPrompt(Observe):
         """Draw, filter, write, show."""
         rng = np.random.default_rng([self.seed, asked.step])
         made, told, rated = [], [], []
-        for attempt in range(self.tries.count):
-            share, scale = (rng.uniform(*bounds) for bounds in (self.tries.share, self.tries.scale))
+        for attempt in range(self.tries.number):
+            share, scale = (rng.uniform(low, high) for low, high in (self.tries.share, self.tries.scale))
             torch.manual_seed(mixed(self.seed, asked.step, attempt))
             before, after = self.drawn(asked, share, scale)
             made.append((before, after))
@@ -150,17 +149,19 @@ def alike(
     count = 0
 
     def first(prior: Any, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        due = len(calls) < round(share * asks)
-        with recorded(prior.denoiser, kinds) if due else nullcontext([]) as maps:
+        if len(calls) >= round(share * asks):
+            return guided(prior, x_t, t, condition)
+        with recorded(prior.denoiser, kinds) as maps:
             eps = guided(prior, x_t, t, condition)
-        if due:
-            calls.append(maps)
+        calls.append(maps)
         return eps
 
     def second(prior: Any, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         nonlocal count
-        due, count = count < len(calls), count + 1
-        with injected(prior.denoiser, kinds, calls[count - 1]) if due else nullcontext():
+        count += 1
+        if count > len(calls):
+            return guided(prior, x_t, t, condition)
+        with injected(prior.denoiser, kinds, calls[count - 1]):
             return guided(prior, x_t, t, condition)
 
     seed, samples = int(torch.randint(2**62, ())), []

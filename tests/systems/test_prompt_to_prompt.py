@@ -99,7 +99,7 @@ def test_what_is_kept_is_a_data_set(prior, examples, tmp_path, most):
         prior=prior,
         embedding=Eye(),
         evaluation=evaluation(),
-        tries=Tries(count=3, share=[0.1, 0.9], scale=[1.5, 3.0], kinds="cross"),
+        tries=Tries(number=3, share=[0.1, 0.9], scale=[1.5, 3.0], kinds="cross"),
         limits=Limits(text=-1.0, image=-1.0, direction=-1.0, most=most),
         seed=0,
     )

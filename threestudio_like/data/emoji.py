@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from threestudio_like import cache
+from threestudio_like.data import cache
 from threestudio_like.data.album import Album, Cameras
 from threestudio_like.data.objects import held_out
 from threestudio_like.files import replacing
@@ -56,7 +56,7 @@ class Emoji:
         """Pictures to train on, and those held out by name: `copies` of each, seen from the front."""
         names, pictures = self.kept(cameras.size)
         pose = [0.0, 0.0, sum(cameras.distance) / len(cameras.distance)]
-        poses = np.broadcast_to(np.array(pose, np.float32), (len(names), self.copies, 3)).copy()
+        poses = np.tile(np.array(pose, dtype=np.float32), (len(names), self.copies, 1))
         apart = np.array([held_out(name) for name in names])
         log.info("%d named pictures to train on, %d held out by name", (~apart).sum(), apart.sum())
         seen, kept = (Album(names, pictures, poses, np.flatnonzero(side)) for side in (~apart, apart))
@@ -122,9 +122,9 @@ class Emoji:
         copies = []
         for _ in range(self.copies):
             scale = size * rng.uniform(self.fill[0], self.fill[1]) / max(cut.size)
-            width, height = (max(1, round(scale * side)) for side in cut.size)
-            small = cut.convert("RGBa").resize((width, height), Image.Resampling.BOX).convert("RGBA")
-            left, top = (math.floor(rng.uniform(0.25, 0.75) * (size - side)) for side in (width, height))
+            sides = [max(1, round(scale * side)) for side in cut.size]
+            small = cut.convert("RGBa").resize(sides, Image.Resampling.BOX).convert("RGBA")
+            left, top = (math.floor(rng.uniform(0.25, 0.75) * (size - side)) for side in sides)
             square = Image.new("RGBA", (size, size))
             square.paste(small, (left, top))
             copies.append(np.asarray(square))

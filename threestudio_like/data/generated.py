@@ -67,10 +67,11 @@ def read(folder: Path) -> list[Pair]:
         lines = json.loads(file.read_text())
         return [
             Pair(
-                line["name"],
-                line["instruction"],
-                *(_picture(folder / line[s]) for s in ("before", "after")),
-                {},
+                name=line["name"],
+                instruction=line["instruction"],
+                before=_picture(folder / line["before"]),
+                after=_picture(folder / line["after"]),
+                told={},
             )
             for line in lines
         ]

@@ -70,7 +70,7 @@ def distance(
     """Of samples of unseen names to true pictures of these; the floor is that of pictures trained on."""
     features = edges96(truth)
     far, floor = (float(frechet(features, edges96(each))) for each in (samples, trained))
-    return Distance(samples=far, floor=floor, pictures=len(truth))
+    return Distance(far, floor, len(truth))
 
 
 class Verdict(NamedTuple):

@@ -55,7 +55,9 @@ def same(one: object, other: object) -> bool:
         return isinstance(other, torch.Tensor) and torch.equal(one, other)
     if isinstance(one, dict):
         return (
-            isinstance(other, dict) and list(one) == list(other) and all(same(one[k], other[k]) for k in one)
+            isinstance(other, dict)
+            and one.keys() == other.keys()
+            and all(same(one[k], other[k]) for k in one)
         )
     if isinstance(one, (list, tuple)):
         return len(one) == len(other) and all(map(same, one, other))  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from threestudio_like.run.signatures import is_part
 from threestudio_like.run.stages import check_parts
 
 ROOT = Path(__file__).parents[1]
-GONE = object()
+GONE = type("Gone", (), {"__repr__": lambda self: "GONE"})()
 N, C = "stages.neus", "stages.coarse"
 COUNT, SHARE = "expected a whole number from 1 to 2147483647, got", "expected a number from 0 to 1, got"
 LOW_HIGH = "expected [low, high], each from -90 to 90, got"

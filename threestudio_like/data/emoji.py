@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from threestudio_like.data import cache
+from threestudio_like import cache
 from threestudio_like.data.album import Album, Cameras
 from threestudio_like.data.objects import held_out
 from threestudio_like.files import replacing

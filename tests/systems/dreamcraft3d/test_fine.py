@@ -1,10 +1,11 @@
 """The fine stage: it begins where the coarse one ended, and its surface moves."""
 
+from types import SimpleNamespace
+
 import torch
 from pytorch_lightning import Trainer
-from torch.utils.data import DataLoader
 
-from threestudio_like.data.image import Stream
+from threestudio_like.data.stream import endless
 
 OFF = ("guidance.image.prior.weights=null", "guidance.view.prior.weights=null")
 
@@ -56,7 +57,9 @@ def test_cut_while_it_trains_it_ends_alike_where_it_was_stopped(built, ball, tmp
             enable_model_summary=False,
         )
         begin = 0 if checkpoint is None else torch.load(checkpoint, weights_only=True)["global_step"]
-        batches = DataLoader(Stream(lambda step: ball(step, side=24), begin), batch_size=None)
+        alone = {"accumulate_grad_batches": 1, "world_size": 1, "global_rank": 0}
+        clock = SimpleNamespace(global_step=begin, **alone)
+        batches = endless(lambda step, _: ball(step, side=24), clock)
         trainer.fit(fine, batches, ckpt_path=checkpoint, weights_only=True)
         trainer.save_checkpoint(tmp_path / f"{until}.ckpt")
         return fine

@@ -32,7 +32,7 @@ INLINE = re.findall(r"`(python (?:launch\.py|-m threestudio_like)[^`]*)`", PROSE
 LINES = [line.strip() for line in BLOCKS.splitlines() if line.startswith("python ")]
 COMMANDS = list(dict.fromkeys(" ".join(line.split()) for line in [*LINES, *INLINE]))
 LAUNCHES = [command for command in COMMANDS if command.startswith("python launch.py")]
-CHEAP = ("experiment=train/smld_toy", "--cfg job", "table")
+CHEAP = ("experiment=train/smld_toy", "--cfg job", "run.table")
 
 
 def words_of(command: str) -> list[str]:

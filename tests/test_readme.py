@@ -116,7 +116,9 @@ def test_a_command_that_drifts_would_fail(desk: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [c for c in COMMANDS if any(word in c for word in CHEAP)])
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if any(word in c.partition(" #")[0] for word in CHEAP)]
+)
 def test_the_cheap_ones_run(tmp_path: Path, command: str) -> None:
     (tmp_path / "outputs").mkdir()
     words = shlex.split(command, comments=True)[1:]

@@ -109,7 +109,7 @@ def test_experiment_would_start_and_not_with_a_mistake_in_it(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_no_mistake_goes_unseen(name: str) -> None:
-    would_start_unless_wrong(name, tries=60)
+    would_start_unless_wrong(name, tries=20)
 
 
 def would_start_unless_wrong(name: str, *, tries: int) -> None:

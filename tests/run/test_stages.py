@@ -178,8 +178,8 @@ def test_resume_tells_what_changed(run, unbroken: Path) -> None:
 
 
 STAGE = {
-    "system": {"_target_": "builtins.dict"},
-    "data": {"_target_": "builtins.dict"},
+    "system": {"_target_": "pytorch_lightning.LightningModule"},
+    "data": {"_target_": "pytorch_lightning.LightningDataModule"},
     "trainer": {"_target_": "pytorch_lightning.Trainer", "devices": 1},
 }
 

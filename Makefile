@@ -10,8 +10,8 @@ export OMP_WAIT_POLICY ?= passive
 run: $(STAMP)
 	$(BIN)/python launch.py
 
-test: $(STAMP)
-	$(BIN)/python -m pytest
+test: $(STAMP)  # a process for each core, with one thread
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 nightly: $(STAMP)  # the slow ones, and those that need an accelerator or weights, too
 	$(BIN)/python -m pytest -m ""

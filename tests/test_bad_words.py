@@ -184,6 +184,10 @@ def test_the_root_s_own_values(key: str, value: object) -> None:
         "resume": None,
         "name": None,
         "outputs": "outputs",
+        "init": None,
+        "dry": False,
+        "tags": [],
+        "note": "",
     }
     config = OmegaConf.create({**tree, "prompt": "", "elevation": 0.0, "plan": None, key: value})
     with pytest.raises(UserError) as caught:

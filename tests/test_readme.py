@@ -22,6 +22,7 @@ from PIL import Image
 from threestudio_like.data import named
 from threestudio_like.run.arguments import checked, quoted
 from threestudio_like.run.composition import resolved, tree_of
+from threestudio_like.run.inputs import SCENE
 from threestudio_like.run.stages import check_parts
 
 ROOT = Path(__file__).parents[1]
@@ -58,9 +59,16 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, default: str) -> Itera
         (tmp_path / name).mkdir()
     for command in LAUNCHES:
         for word in words_of(command):
+            if word.startswith("image=outputs/"):  # of a run before
+                (tmp_path / word.removeprefix("image=")).parent.mkdir(parents=True)
+                Image.new("RGB", (8, 8)).save(tmp_path / word.removeprefix("image="))
+            if word.startswith("init="):
+                (tmp_path / word.removeprefix("init=")).mkdir(parents=True)
+                for name in SCENE:
+                    (tmp_path / word.removeprefix("init=") / name).touch()
             if word.startswith("resume="):
                 folder = tmp_path / word.removeprefix("resume=")
-                folder.mkdir(parents=True)
+                folder.mkdir(parents=True, exist_ok=True)
                 (folder / "config.yaml").write_text(default)
                 (folder / "run.json").write_text(json.dumps({"plan": [], "overrides": []}))
     monkeypatch.chdir(tmp_path)
@@ -77,7 +85,11 @@ def runs_of(overrides: list[str], *, sweep: bool) -> list[list[str]]:
         return [overrides]
     values = []
     for override in OverridesParser.create().parse_overrides(overrides):
-        choices = list(override.sweep_string_iterator()) if override.is_sweep_override() else []
+        choices: list[str] = []
+        if override.is_interval_sweep():
+            choices = [str(override.value().start), str(override.value().end)]
+        elif override.is_sweep_override():
+            choices = list(override.sweep_string_iterator())
         ends = [f"{override.get_key_element()}={choices[end]}" for end in (0, -1)] if choices else []
         values.append(ends or [override.input_line] * 2)
     return [list(run) for run in zip(*values, strict=True)]
@@ -95,7 +107,7 @@ def test_a_command_would_start(desk: Path, command: str) -> None:
 
 
 def test_the_table_s_command_runs(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    commands = [command for command in COMMANDS if "-m threestudio_like" in command]
+    commands = [command for command in COMMANDS if "-m threestudio_like.run.table" in command]
     assert commands
     for command in commands:
         _, _, module, *arguments = shlex.split(command, comments=True)

@@ -102,7 +102,7 @@ def test_some_pictures_of_many_the_first_and_the_last_among_them(folder):
 def test_the_picture_is_shown_as_given_and_as_seen(folder, tmp_path):
     pixels = np.zeros((4, 4, 3), dtype=np.uint8)
     imageio.imwrite(tmp_path / "cup.jpg", pixels)
-    assert "as given" not in page(folder)[0] and "as the system saw it" not in page(folder)[0]
+    assert "as given" not in page(folder)[0]
     (folder / "config.yaml").write_text(json.dumps({"image": str(tmp_path / "cup.jpg")}))
     imageio.imwrite(folder / "input.png", pixels)
     assert "as given" in page(folder)[0] and "as the system saw it" in page(folder)[0]

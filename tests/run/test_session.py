@@ -5,6 +5,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 from threestudio_like.run import session, stages
@@ -174,8 +175,8 @@ def test_picture_leaves_configured_prompt_behind(run, tmp_path: Path) -> None:
     picture = tmp_path / "Blue Cup.ppm"
     Image.new("RGB", (2, 2)).save(picture)
     outputs = run("plan=[first]", "stages.first.trainer.max_steps=1", f"image={picture}")
-    config = (outputs / "tiny" / "blue-cup" / "config.yaml").read_text()
-    assert "prompt: ''" in config and f"image: {picture}" in config
+    config = OmegaConf.load(outputs / "tiny" / "blue-cup" / "config.yaml")
+    assert config.prompt == "" and config.image == str(picture)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from threestudio_like.run.plan import check_plan
 MISTAKES = (UserError, Unwritable, HydraException, OmegaConfBaseException, yaml.YAMLError)
 USERS = {"ValueError", "FileNotFoundError", "MisconfigurationException"}  # what a constructor says to them
 KEPT_OPEN = ("resume", "plan", "ops.backend", "tags", "note", "dry", "viewer")  # may change in a resume
+MOST = 60  # options of a group that are listed
 EXPORT, VIEWER = "export.", "viewer."  # and all keys below them
 
 
@@ -126,23 +127,7 @@ def said(error: BaseException, arguments: list[str], configs: Path) -> str:
     lines = str(error).splitlines() or [type(error).__name__]
     full_key = re.search(r"^\s*full_key: (\S+)", str(error), flags=re.MULTILINE)
     if missing := re.search(r"In '([^']+)': Could not (?:find|load) '([^'/]+)/([^']*)'", str(error)):
-        where, group, option = missing.groups()
-        if group == "hydra":  # its own groups are one folder deeper
-            where, (group, _, option) = "config", f"hydra/{option}".rpartition("/")
-        options = siblings(group, [configs, *more_configs(arguments)])
-        if (
-            group == "hydra"
-        ):  # hydra/launcher=joblib: an option of hydra/launcher, which others add to as well
-            kind, _, option = option.partition("/")
-            group = f"hydra/{kind}"
-            store = [name.removesuffix(".yaml") for name in ConfigStore.instance().list(group)]
-            options = [*siblings(group, [configs]), *store]
-            if where.startswith(group):  # one of our presets, of a launcher that is not installed
-                extra = "ray" if option == "ray" else "sweep"
-                return f"{group}: {option} is not there; pip install 'threestudio-like[{extra}]'"
-        typed = where == "config" or any(word.endswith(f"={option}") for word in arguments)
-        asks = "" if typed else f"configs/{where}.yaml: "
-        return f"{asks}{group}: no option {option!r}{hint(option, options, few=40)}"
+        return no_option(*missing.groups(), arguments, configs)
     if unknown := re.search(r"Could not (?:override|delete from config.) '([^']+)'", str(error)):
         return f"{unknown[1]}: no such key{near_override(unknown[1], arguments, configs)}"
     if isinstance(error, OmegaConfBaseException) and full_key:
@@ -151,11 +136,29 @@ def said(error: BaseException, arguments: list[str], configs: Path) -> str:
         for group, option in re.findall(r"(?m)^[+~]*([\w/]+)(?:@[\w.]+)?=(.*)$", "\n".join(arguments)):
             options = siblings(group, [configs, *more_configs(arguments)])
             if options and option not in options:
-                return f"{group}: no option {option!r}{hint(option, options, few=40)}"
+                return f"{group}: no option {option!r}{hint(option, options, few=MOST)}"
     if merged := re.match(r"Error merging override ([^=]+)=(.*)", str(error)):
         return f"{merged[1]}: {merged[2]} cannot take the place of what is there; `--cfg job` shows it"
     text = one_line(re.split(r"\n(?:See https://|Config search path:)", str(error))[0])
     return text or (said(error.__cause__, arguments, configs) if error.__cause__ else lines[0])
+
+
+def no_option(where: str, group: str, option: str, arguments: list[str], configs: Path) -> str:
+    """That a defaults list, or the command line, asks for what a group does not have."""
+    if group == "hydra":  # its own groups are one folder deeper, and others add to them
+        kind, _, option = option.partition("/")
+        group = f"hydra/{kind}"
+        if where.startswith(group):  # one of our presets, of a launcher that is not installed
+            extra = "ray" if option == "ray" else "sweep"
+            return f"{group}: {option} is not there; pip install 'threestudio-like[{extra}]'"
+        where = "config"
+        store = [name.removesuffix(".yaml") for name in ConfigStore.instance().list(group)]
+        options = [*siblings(group, [configs]), *store]
+    else:
+        options = siblings(group, [configs, *more_configs(arguments)])
+    typed = where == "config" or any(word.endswith(f"={option}") for word in arguments)
+    asks = "" if typed else f"configs/{where}.yaml: "
+    return f"{asks}{group}: no option {option!r}{hint(option, options, few=MOST)}"
 
 
 def damaged(error: BaseException, arguments: list[str]) -> str:

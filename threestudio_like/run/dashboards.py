@@ -69,6 +69,8 @@ def finished(config: Mapping[str, Any], folder: Path, nodes: Mapping[str, Any]) 
             logger.log_video("turntable", [str(export / "turntable.mp4")], step=0)
     show_pictures({name: export / f"{name}.png" for name in PICTURES}, loggers)
     show_model(export / "model.glb", [logger for logger in loggers if hasattr(logger, "log_mesh")])
+    for logger in loggers:
+        logger.finalize("success")  # now, not when the process ends: the run may be read before
     close(loggers)
 
 

@@ -36,7 +36,7 @@ def load(folder: Path, key: str = "resume") -> Scene:
     scene = build(parts, str(folder / PARTS))
     try:
         numbers = safetensors.torch.load_file(folder / WEIGHTS)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise UserError(f"{key}: {folder / WEIGHTS} cannot be read ({error})") from error
     if problem := unfit(scene, numbers):
         raise UserError(f"{key}: {folder / WEIGHTS} is not of the scene in {PARTS}: {problem}")

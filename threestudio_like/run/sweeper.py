@@ -44,14 +44,23 @@ class Jobs(Sweeper):
     """Base of our sweepers.
 
     objective: the key of metrics.json that says which run is best (null: none does); direction: whether the
-    greatest or the least is. loggers: the summary's dashboards.
+    greatest or the least is. loggers: the summary's dashboards. params: overrides that a YAML gives, and the
+    command line may give anew (as Hydra's own sweeper has it).
     """
 
-    def __init__(self, *, objective: str | None, direction: str, loggers: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        *,
+        objective: str | None,
+        direction: str,
+        loggers: Mapping[str, Any] | None,
+        params: Mapping[str, Any] | None,
+    ) -> None:
         if direction not in summary.DIRECTIONS:
             near = hint(direction, summary.DIRECTIONS)
             raise UserError(f"hydra.sweeper.direction: no direction {direction!r}{near}")
         self.objective, self.direction, self.loggers = objective, direction, loggers or {}
+        self.params = [f"{key}={value}" for key, value in (params or {}).items()]
         self.failures: list[Exception] = []
 
     def setup(
@@ -76,7 +85,9 @@ class Jobs(Sweeper):
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         try:
-            for first, batch in self.batches(parser.parse_overrides(arguments)):
+            given = parser.parse_overrides([*self.params, *arguments])
+            last = {each.get_key_element(): each for each in given}
+            for first, batch in self.batches(list(last.values())):
                 self.launch(first, batch)
         finally:
             summary.write_summary(self.folder, self.objective, self.direction, self.loggers)

@@ -21,7 +21,7 @@ from threestudio_like.ranges import Count, Seed, Side
 log = logging.getLogger(__name__)
 
 
-class Imagine(Observe):
+class Sample(Observe):
     """One step. Leaves picture-1.png, picture-2.png, … of `side` pixels, and a sheet of all.
 
     enlarged: pixels of the sheet that show one of the prior's.

@@ -10,6 +10,8 @@ from hydra.core.global_hydra import GlobalHydra
 import launch
 from threestudio_like.run import table
 
+# imageio leaves the pipes of ffmpeg, which the turntable is read by, to the collector
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 STAGES = ("nerf", "neus", "dmtet", "texture")
 ENCODING = {"num_levels": 4, "log2_table": 12, "base_resolution": 4, "finest_resolution": 32}
 SIZES = {

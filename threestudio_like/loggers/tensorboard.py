@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -82,11 +84,21 @@ class TensorBoard(TensorBoardLogger):
         self.log_hyperparams(dict(parameters), {f"result/{name}": value for name, value in scores.items()}, 0)
 
 
-def gif(file: Path) -> tuple[bytes, int, int]:
-    """An animation of a video of any kind, with its width and height in pixels."""
+def watched(file: Path) -> tuple[list[Image.Image], float]:
+    """The frames of a video, and how long each is shown."""
     with imageio.get_reader(file) as video:
         seconds = 1 / float(video.get_meta_data().get("fps", 10))  # type: ignore[attr-defined]
         frames = [Image.fromarray(np.asarray(frame)) for frame in video]  # type: ignore[attr-defined]
+    del video
+    with warnings.catch_warnings():  # imageio leaves the pipes of ffmpeg to the collector
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+    return frames, seconds
+
+
+def gif(file: Path) -> tuple[bytes, int, int]:
+    """An animation of a video of any kind, with its width and height in pixels."""
+    frames, seconds = watched(file)
     stride = -(-len(frames) // MAX_FRAMES)
     kept = frames[::stride]
     for frame in kept:

@@ -96,7 +96,7 @@ def killed_when(appears: Path, process: subprocess.Popen) -> None:
     process.wait()
 
 
-@pytest.mark.parametrize("stage", ["fine", "texture"])
+@pytest.mark.parametrize("stage", [pytest.param("fine", marks=pytest.mark.slow), "texture"])
 def test_killed_and_resumed_it_ends_with_the_same_scene(unbroken: Path, tmp_path: Path, stage: str) -> None:
     folder = tmp_path / "dreamcraft3d" / "small" / "tiny"
     process = subprocess.Popen(command(tmp_path), env=environment(), stdout=subprocess.DEVNULL)

@@ -127,7 +127,7 @@ def said(error: BaseException, arguments: list[str], configs: Path) -> str:
     lines = str(error).splitlines() or [type(error).__name__]
     full_key = re.search(r"^\s*full_key: (\S+)", str(error), flags=re.MULTILINE)
     if missing := re.search(r"In '([^']+)': Could not (?:find|load) '([^'/]+)/([^']*)'", str(error)):
-        return no_option(*missing.groups(), arguments, configs)
+        return no_option(missing[1], missing[2], missing[3], arguments, configs)
     if unknown := re.search(r"Could not (?:override|delete from config.) '([^']+)'", str(error)):
         return f"{unknown[1]}: no such key{near_override(unknown[1], arguments, configs)}"
     if isinstance(error, OmegaConfBaseException) and full_key:

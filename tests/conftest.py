@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parent))  # for layouts.py, which several folders need
+sys.path.append(str(Path(__file__).parent))  # for layouts.py and refusals.py, which several files need
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch  # noqa: E402

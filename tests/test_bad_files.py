@@ -16,28 +16,13 @@ import trimesh
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
+from refusals import refused
 
 from threestudio_like.data import counted, furniture, materials, objects, picture
 
 Make = Callable[[Path], object]
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 LONG = settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-def refused(read: Callable[[Path], object], path: Path, words: str) -> None:
-    """One line that names the file and says `words`; the folder stays as it was."""
-    before = contents(path.parent)
-    with pytest.raises(ValueError) as caught:
-        read(path)
-    line = str(caught.value)
-    assert path.name in line and words in line and "\n" not in line and len(line) < 600, line
-    assert contents(path.parent) == before
-
-
-def contents(folder: Path) -> dict[str, tuple[int, int]]:
-    """What is in a folder, and when it was last changed."""
-    stats = {str(path): path.lstat() for path in sorted(folder.rglob("*"))}
-    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
 def see(path: Path) -> torch.Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from refusals import refused
 from torch import nn
 
 from threestudio_like.data import transforms
@@ -18,22 +19,6 @@ from threestudio_like.run.checkpoints import AtomicCheckpointIO
 from threestudio_like.run.errors import UserError
 
 Make = Callable[[Path], object]
-
-
-def refused(read: Callable[[Path], object], path: Path, words: str) -> None:
-    """One line that names the file and says `words`; the folder stays as it was."""
-    before = contents(path.parent)
-    with pytest.raises(ValueError) as caught:
-        read(path)
-    line = str(caught.value)
-    assert path.name in line and words in line and "\n" not in line and len(line) < 600, line
-    assert contents(path.parent) == before
-
-
-def contents(folder: Path) -> dict[str, tuple[int, int]]:
-    """What is in a folder, and when it was last changed."""
-    stats = {str(path): path.lstat() for path in sorted(folder.rglob("*"))}
-    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
 def put(path: Path, content: bytes | str | Make) -> Path:

@@ -32,9 +32,8 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield partial
-            _flush(
-                partial
-            )  # before the rename: a crash between would leave an empty file under the right name
+            # flushed before the rename: a crash between would leave an empty file under the right name
+            _flush(partial)
             os.replace(partial, path)
             _flush(path.parent)
         finally:

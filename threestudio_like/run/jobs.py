@@ -5,7 +5,6 @@ Who sends a job writes it, and then the run itself, wherever that is; so files t
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from threestudio_like.files import write
-from threestudio_like.run.folder import RunFolder
+from threestudio_like.run.folder import RunFolder, at_work
 
 FOLDER = "jobs"
 
@@ -77,19 +76,9 @@ def job(number: int, noted: dict[str, Any]) -> Job:
     if record.get("job") != number:  # a refused run leaves nothing, and its name to the next
         return Job(number, overrides, "refused" if error else "sent", None, error, {})
     state = record.get("state", "running")
-    if state == "running" and not held(folder):
+    if state == "running" and not at_work(folder):
         state = "killed"
     return Job(number, overrides, state, folder, record.get("error") or error, numbers(folder))
-
-
-def held(folder: Path) -> bool:
-    """Whether a process is at work in a run's folder."""
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def numbers(folder: Path) -> dict[str, float]:

@@ -1,6 +1,9 @@
 """The sides of every contest do the same work: ours, the references, and what peers are installed."""
 
+import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -48,3 +51,24 @@ def test_a_peer_that_is_not_here_is_noted(monkeypatch: pytest.MonkeyPatch) -> No
     assert timing.peer("torch") is torch
     assert timing.peer("no_such_package.part") is None
     assert "no_such_package" in timing.missed["no_such_package"]
+
+
+def test_asking_for_a_peer_leaves_the_viewer_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    import nerfstudio_peer
+
+    for name in nerfstudio_peer.VIEWER:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    nerfstudio_peer.nerfstudio("no_such_part")
+    assert not any(name in sys.modules for name in nerfstudio_peer.VIEWER)
+    importlib.util.find_spec("viser")  # a stand-in has no spec: ValueError
+
+
+def test_asking_for_a_peer_keeps_a_viewer_that_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    import nerfstudio_peer
+
+    loaded = ModuleType("viser")
+    monkeypatch.setitem(sys.modules, "viser", loaded)
+    nerfstudio_peer.nerfstudio("no_such_part")
+    assert sys.modules["viser"] is loaded

@@ -7,10 +7,18 @@ from types import ModuleType
 
 from timing import peer
 
+VIEWER = ("viser", "viser.transforms")
+
 
 def nerfstudio(module: str) -> ModuleType | None:
     """One of its modules, or None where it is not installed."""
-    for name in ("viser", "viser.transforms"):
-        sys.modules.setdefault(name, ModuleType(name))
-    sys.modules["viser"].transforms = sys.modules["viser.transforms"]  # type: ignore[attr-defined]
-    return peer(f"nerfstudio.{module}")
+    kept = {name: sys.modules.pop(name) for name in VIEWER if name in sys.modules}
+    empty = {name: ModuleType(name) for name in VIEWER}
+    empty["viser"].transforms = empty["viser.transforms"]  # type: ignore[attr-defined]
+    sys.modules.update(empty)
+    try:
+        return peer(f"nerfstudio.{module}")
+    finally:  # who asks for the viewer next, gets it
+        for name in VIEWER:
+            del sys.modules[name]
+        sys.modules.update(kept)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from threestudio_like.data.stream import ends_step, share
+from threestudio_like.fields.mlp import MLP
 from threestudio_like.geometry.base import Geometry
 from threestudio_like.loggers.images import show
 from threestudio_like.metrics.shape import overlap
@@ -27,6 +28,7 @@ from threestudio_like.schedule.anneal import Schedule, as_schedule
 log = logging.getLogger(__name__)
 COMPARED = 64  # cells a side of compared volumes; a fog's surface depends on it, and convert.py takes 64
 DIRECTIONS = 32  # from which they are looked at
+HALVES = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}  # Lightning's names
 Weight = float | Schedule
 
 
@@ -95,11 +97,20 @@ class System(LightningModule):
         for group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
             group["lr"] = factor * self.rates[group["name"]]
 
+    def on_fit_start(self) -> None:
+        """Networks whose values may be rough multiply in the trainer's precision."""
+        half = HALVES.get(str(self.trainer.precision))
+        for module in self.modules():
+            if isinstance(module, MLP) and not module.exact:
+                module.rough = half
+
     def training_step(self, batch: Any, batch_idx: int) -> Float[Tensor, ""]:
         """The weighted sum."""
         number = 0 if self._trainer is None else share(self.trainer, batch_idx)
         torch.manual_seed(mixed(self.seed, batch.step, number))
-        losses = self.compute(batch)
+        # rays, distances and their differences need float32; colours and priors have a precision of their own
+        with torch.autocast(self.device.type, enabled=False):
+            losses = self.compute(batch)
         assert set(losses) <= set(self.losses), f"undeclared losses: {set(losses) - set(self.losses)}"
         if not losses:
             raise ValueError(f"weights: no loss is due at step {batch.step}; give one a weight there")

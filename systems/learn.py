@@ -69,7 +69,8 @@ class Learn(System):
         """Scores of one held-out batch; the noise is the same each time."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(batch_idx)
-            self.scores.append(self.score(batch))
+            with torch.autocast(self.device.type, enabled=False):
+                self.scores.append(self.score(batch))
 
     def score(self, batch: Any) -> dict[str, float]:
         """Of the average on one held-out batch, by name."""

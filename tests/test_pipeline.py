@@ -40,6 +40,7 @@ def command(outputs: Path) -> list[str]:
         "export.texture.size=128",
     ]
     words += [f"stages.{key}={value}" for key, value in SIZES.items()]
+    words += ["stages.fine.trainer.precision=bf16-mixed"]  # one in half precision, as GPUs are asked for
     for stage, steps in STEPS.items():
         words += [f"stages.{stage}.trainer.max_steps={steps}", f"stages.{stage}.system.draw_every=5"]
         words += [f"stages.{stage}.trainer.callbacks.checkpoints.every=2"]

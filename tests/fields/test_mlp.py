@@ -10,7 +10,7 @@ from threestudio_like.fields.mlp import MLP
 
 
 def made(num_inputs: int, num_outputs: int, **changes) -> MLP:
-    settings = {"width": 7, "depth": 1, "activation": "relu", "bias": False, "zero": False}
+    settings = {"width": 7, "depth": 1, "activation": "relu", "bias": False, "zero": False, "exact": False}
     return MLP(num_inputs=num_inputs, num_outputs=num_outputs, **settings | changes)
 
 
@@ -51,3 +51,14 @@ def test_softplus_is_smooth():
 def test_unknown_activation_is_an_error():
     with pytest.raises(ValueError, match="relu, softplus"):
         made(1, 1, activation="gelu")
+
+
+def test_half_precision_is_inside_and_learns():
+    mlp, x = made(5, 2), torch.randn(4, 5)
+    whole = mlp(x)
+    mlp.rough = torch.bfloat16
+    half = mlp(x)
+    assert half.dtype == torch.float32 and not torch.equal(half, whole)
+    torch.testing.assert_close(half, whole, rtol=0.05, atol=0.02)
+    half.sum().backward()
+    assert all(p.grad.dtype == torch.float32 for p in mlp.parameters())

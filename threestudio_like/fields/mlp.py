@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -24,6 +25,8 @@ class MLP(nn.Module):
         activation: relu or softplus.
         bias: whether layers add one.
         zero: start as the zero function, so that what this is added to starts exactly as it is.
+        exact: stay in float32 when a trainer asks for half precision, as distances and densities must: finite
+            differences of theirs are normals.
     """
 
     def __init__(
@@ -36,8 +39,11 @@ class MLP(nn.Module):
         activation: str,
         bias: bool,
         zero: bool,
+        exact: bool,
     ) -> None:
         super().__init__()
+        self.exact = exact
+        self.rough: torch.dtype | None = None  # what matrices are multiplied in, if not as they are
         if activation not in ACTIVATIONS:
             choices = ", ".join(ACTIVATIONS)
             raise ValueError(f"fields.mlp.activation: no {activation!r}; choose one of {choices}")
@@ -50,5 +56,8 @@ class MLP(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, features: Float[Tensor, "*batch I"]) -> Float[Tensor, "*batch O"]:
-        """Any real values."""
-        return self.layers(features)
+        """Any real values, in the precision of what is read."""
+        if self.rough is None:
+            return self.layers(features)
+        with torch.autocast(features.device.type, self.rough):
+            return self.layers(features).to(features.dtype)

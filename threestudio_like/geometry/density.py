@@ -102,8 +102,8 @@ class Density(Volume):
         self.encoding = encoding
         num_inputs: int = encoding.num_outputs  # type: ignore[assignment]
         head = partial(MLP, num_inputs=num_inputs, width=width, depth=depth, activation="relu", bias=False)
-        self.thickness = head(num_outputs=1, zero=False)
-        self.feature = head(num_outputs=num_features, zero=False)
+        self.thickness = head(num_outputs=1, zero=False, exact=True)
+        self.feature = head(num_outputs=num_features, zero=False, exact=False)
         self.activation = ACTIVATIONS[activation]
         self.bias = bias
         self.epsilon = epsilon

@@ -53,8 +53,8 @@ class SDF(Implicit):
         head = partial(MLP, width=width, depth=depth, activation="relu", bias=False)
         num_inputs: int = encoding.num_outputs  # type: ignore[assignment]
         num_read: int = self.colouring.num_outputs  # type: ignore[assignment]
-        self.distance = head(num_inputs=num_inputs, num_outputs=1, zero=True)
-        self.feature = head(num_inputs=num_read, num_outputs=num_features, zero=False)
+        self.distance = head(num_inputs=num_inputs, num_outputs=1, zero=True, exact=True)
+        self.feature = head(num_inputs=num_read, num_outputs=num_features, zero=False, exact=False)
         self.sphere_radius = sphere_radius
         self.epsilon = epsilon
         self.min_component = min_component

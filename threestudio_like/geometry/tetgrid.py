@@ -76,6 +76,7 @@ class TetGrid(Explicit):
             activation="relu",
             bias=False,
             zero=False,
+            exact=False,
         )
         self.resolution = resolution
         self.subdivisions = subdivisions

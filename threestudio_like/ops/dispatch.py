@@ -1,9 +1,10 @@
 """The one seam to hardware: an op's own body is the reference, and a backend may stand in for it.
 
 A backend is chosen by where the tensors are: numba on a CPU, Triton on CUDA. It takes float32 only, so
-float64 (gradcheck) always runs the reference. Other projects' packages stand in only where they are asked for
-by name, because they differ from the references in what their files say; ops that they do not have get what
-`auto` gives them. Nothing is imported before an op first needs it.
+float64 (gradcheck) always runs the reference. Half precision is made float32 first; on CUDA tables of hash
+grids stay as they are, for kernels that read them. Other projects' packages stand in only where asked for
+by name, because they differ from the references in what their files say; ops that they do not have get
+what `auto` gives them. Nothing is imported before an op first needs it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import functools
 import importlib
 import importlib.util
 from collections.abc import Callable
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -59,6 +60,7 @@ IMPLEMENTATIONS: dict[str, dict[str, str]] = {
     "project": {"numba": "numba.splat_project", "triton": "triton.splat_project", "gsplat": "gsplat"},
     "blend": {"numba": "numba.splat_blend", "triton": "triton.splat_blend", "gsplat": "gsplat"},
 }
+HALVES = (torch.float16, torch.bfloat16)
 _asked: str = "auto"
 
 
@@ -110,8 +112,13 @@ def op(reference: Callable[P, R]) -> Callable[P, R]:
     """Make `reference` an op: the first tensor among its arguments says which backend runs instead of it."""
     name = reference.__name__
 
+    def widened(value: Any) -> Any:
+        half = isinstance(value, Tensor) and value.dtype in HALVES
+        return value.float() if half and not (name == "hashgrid" and value.is_cuda) else value
+
     @functools.wraps(reference)
-    def dispatched(*args: P.args, **kwargs: P.kwargs) -> R:
+    def dispatched(*given: P.args, **named: P.kwargs) -> R:
+        args, kwargs = [widened(value) for value in given], {key: widened(named[key]) for key in named}
         first = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
         backend = chosen(name, first.device.type) if first.dtype == torch.float32 else "torch"
         return (reference if backend == "torch" else _load(name, backend))(*args, **kwargs)

@@ -121,8 +121,8 @@ class Fit(System):
         """The strategy comes right after the optimiser, as a checkpoint is written soon after."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if self.strategy is not None:
-            done = self.trainer.global_step - 1
-            self.strategy.after_step(self.scene, self.shown, optimizer, done)  # type: ignore[operator]
+            step = self.trainer.global_step  # counted up after this
+            self.strategy.after_step(self.scene, self.shown, optimizer, step)  # type: ignore[operator]
             self.shown = None
 
     def compute(self, batch: Posed) -> dict[str, Float[Tensor, ""]]:

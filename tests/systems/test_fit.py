@@ -152,6 +152,20 @@ def test_a_resumed_fit_ends_in_the_same_bits(stage, tmp_path, name):
     assert all(torch.equal(found[key], expected[key]) for key in expected)
 
 
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_a_strategy_is_told_the_number_of_the_step_that_was_made(stage, tmp_path, monkeypatch):
+    system, data = stage("gaussians", *SMALL["gaussians"], "system.draw_every=1000")
+    told, made = [], []
+    monkeypatch.setattr(system.strategy, "after_step", lambda scene, render, optimizer, step: told.append(step))
+    monkeypatch.setattr(system, "on_train_batch_start", lambda batch, batch_idx: made.append(batch.step))
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(
+        max_steps=3, default_root_dir=tmp_path, enable_checkpointing=False, accelerator="cpu", **quiet
+    )
+    trainer.fit(system, datamodule=data)
+    assert told == made == [0, 1, 2]
+
+
 def test_tetrahedra_begin_as_the_visual_hull(stage):
     system, data = stage("dmtet", "system.scene.geometry.resolution=24", "data.cameras.train=24")
     before = whole(system, data)["silhouette_iou"]

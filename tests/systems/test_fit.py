@@ -156,7 +156,9 @@ def test_a_resumed_fit_ends_in_the_same_bits(stage, tmp_path, name):
 def test_a_strategy_is_told_the_number_of_the_step_that_was_made(stage, tmp_path, monkeypatch):
     system, data = stage("gaussians", *SMALL["gaussians"], "system.draw_every=1000")
     told, made = [], []
-    monkeypatch.setattr(system.strategy, "after_step", lambda scene, render, optimizer, step: told.append(step))
+    monkeypatch.setattr(
+        system.strategy, "after_step", lambda scene, render, optimizer, step: told.append(step)
+    )
     monkeypatch.setattr(system, "on_train_batch_start", lambda batch, batch_idx: made.append(batch.step))
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(

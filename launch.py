@@ -6,6 +6,7 @@ import os
 import sys
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: waiting threads sleep
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else every process of DDP warns for itself
 
 import hydra
 from hydra.core.hydra_config import HydraConfig

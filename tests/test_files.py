@@ -132,3 +132,10 @@ def test_append(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "lines").read_text(encoding="utf-8") == "a\né\n"
     with pytest.raises(Unwritable, match="cannot write .*/it .Not a directory"):
         append(tmp_path / "new" / "lines" / "in" / "it", "a")
+
+
+def test_errors_that_come_from_each_other_are_looked_at_once(tmp_path: Path) -> None:
+    first, second = RuntimeError("first"), RuntimeError("second")
+    first.__cause__, second.__cause__ = second, first
+    with pytest.raises(RuntimeError, match="first"), writing(tmp_path):
+        raise first

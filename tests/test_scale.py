@@ -25,6 +25,7 @@ from threestudio_like.guidance import sds
 from threestudio_like.guidance.base import Noised, noised
 from threestudio_like.guidance.cfg import CFG
 from threestudio_like.records import Batch, View
+from threestudio_like.run import jobs
 from threestudio_like.run.checkpoints import Checkpoints
 from threestudio_like.run.guard import Guard
 from threestudio_like.schedule.anneal import constant
@@ -239,7 +240,7 @@ def words(outputs: Path, *more: str) -> list[str]:
     return [str(ROOT / "launch.py"), *common, *more]
 
 
-def ran(*commands: list[str], environments: list[dict[str, str]] | None = None) -> str:
+def ran(*commands: list[str], environments: list[dict[str, str]] | None = None, code: int = 0) -> str:
     """All at once; what they said together."""
     surroundings = {**os.environ, "PYTHONPATH": f"{TINY}:{ROOT}", "OMP_NUM_THREADS": "1"}
     surroundings.pop("THREESTUDIO_LIKE_RUN", None)
@@ -250,7 +251,7 @@ def ran(*commands: list[str], environments: list[dict[str, str]] | None = None) 
         for command, own in zip(commands, environments or [{}] * len(commands), strict=True)
     ]
     said = [process.communicate(timeout=900)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(said)
+    assert [process.returncode for process in processes] == [code] * len(processes), "\n".join(said)
     return "".join(said)
 
 
@@ -294,3 +295,12 @@ def test_every_way_to_start_gives_one_folder_and_one_voice(alone: Path, tmp_path
     assert said.count("first: finished") == 1 and said.count("second  9/9") == 1
     lines = (outputs / "tiny/a/second/metrics.jsonl").read_text().splitlines()
     assert len(lines) == len((alone / "second/metrics.jsonl").read_text().splitlines())
+
+
+@pytest.mark.slow
+def test_processes_of_all_devices_go_through_a_sweep_together(tmp_path: Path) -> None:
+    """Lightning starts the second process in the first job, and it has to find the folders of the others."""
+    several = [word for word in words(tmp_path) if not word.startswith("name=")]
+    ran([sys.executable, *several, "-m", "seed=0,-1,1", f"hydra.sweep.dir={tmp_path}/sweep"], code=2)
+    assert [job.state for job in jobs.read(tmp_path / "sweep")] == ["finished", "refused", "finished"]
+    assert len(list((tmp_path / "tiny").iterdir())) == 2

@@ -71,7 +71,9 @@ def writing(path: Path) -> Iterator[None]:
 
 def _refusal(error: BaseException | None, path: Path) -> OSError | None:
     """The system's refusal to write that `error` is, or came from: torch wraps it in errors of its own."""
-    while error is not None:
+    seen: set[int] = set()  # others' errors may come from each other
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         if isinstance(error, OSError):
             name = Path(error.filename or path).absolute()
             near = name.parent in path.parents or path in name.parents  # not of a file that is only read

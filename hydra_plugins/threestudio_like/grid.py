@@ -22,7 +22,10 @@ class Grid(Jobs):
                 word = f"{each.get_key_element()}: a grid takes values, not an interval"
                 raise UserError(f"{word}; hydra/sweeper=tpe takes both")
         (batch,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-        before = jobs.read(self.folder)
+        before = jobs.settled(self.folder)
+        for job in before:
+            if job.state == "sent":  # to be sent again, under another number
+                jobs.forget(self.folder, job.number)
         done = {job.overrides for job in before if job.state == "finished"}
         left = [words for words in batch if tuple(words) not in done]
         if left:

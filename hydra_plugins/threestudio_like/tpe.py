@@ -41,6 +41,9 @@ class TPE(Jobs):
         fixed = [each.input_line or "" for each in overrides if not each.is_sweep_override()]
         checked = False
         opened = search.opened(self.folder, self.direction, self.search)
+        before = jobs.settled(self.folder)
+        check_objective(self.objective, before)
+        search.caught_up(opened, before, self.objective)
         while (left := self.trials - search.num_done(opened)) > 0:
             trials = [search.asked(opened, varied) for _ in range(min(self.search.jobs, left))]
             batch = [[*fixed, *(f"{key}={value}" for key, value in t.params.items())] for t in trials]

@@ -81,7 +81,7 @@ def _values(proto) -> np.ndarray:
 
 
 def test_a_table_is_text(board: TensorBoard) -> None:
-    board.log_table("runs", columns=["job", "iou"], data=[[0, 0.123456], ["a|b", ""]])
+    board.log_table("runs", columns=["job", "iou"], data=[[0, 0.123456], ["a|b", None]])
     (event,) = shown(board).Tensors("runs/text_summary")
     text = event.tensor_proto.string_val[0].decode()
     assert text.splitlines() == ["| job | iou |", "| --- | --- |", "| 0 | 0.1235 |", "| a\\|b |  |"]

@@ -59,7 +59,7 @@ def test_a_stage_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (tmp_path / "model.glb").write_bytes(b"glTF" + bytes(60))
     shape = {"vertices": torch.zeros(3, 3), "faces": torch.tensor([[0, 1, 2]]), "colors": torch.zeros(3, 3)}
     board.log_mesh("model", tmp_path / "model.glb", 0, **shape)
-    board.log_table("runs", columns=["job", "iou"], data=[[0, 0.5]])
+    board.log_table("runs", columns=["job", "iou"], data=[[0, 0.5], [1, None]])
     board.log_result({"rate": 0.5}, {"volume_iou": 0.75})
     board.close()
     found, end = history(folder), time.monotonic() + 60

@@ -47,6 +47,18 @@ def test_constructor_says_something_else() -> None:
     assert str(caught.value) == "stages.a.system: one is not enough"
 
 
+def test_a_bug_does_not_come_from_itself() -> None:
+    """Who follows causes would never end."""
+    with pytest.raises(TypeError) as caught:
+        build(part(3, inner=part(2)), "stages.a.system")
+    error: BaseException | None = caught.value
+    seen: list[BaseException] = []
+    while error is not None and len(seen) < 20:
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    assert len(set(map(id, seen))) == len(seen)
+
+
 def test_bug_is_raised_as_it_was() -> None:
     with pytest.raises(TypeError, match="a bug"):
         build(part(3, inner=part(2)), "stages.a.system")

@@ -2,12 +2,13 @@
 
 import fcntl
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
 from threestudio_like.run import jobs
-from threestudio_like.run.folder import RunFolder
+from threestudio_like.run.folder import RunFolder, hold
 
 
 def left(folder: Path, **record: object) -> Path:
@@ -47,6 +48,43 @@ def test_a_running_job_without_its_process_was_killed(tmp_path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert jobs.read(tmp_path)[0].state == "running"
     assert jobs.read(tmp_path)[0].state == "killed"
+
+
+def test_a_run_that_was_there_before_may_be_what_a_job_asks_for(tmp_path: Path) -> None:
+    folder = left(tmp_path / "runs" / "cup", state="finished", job=3, sweep="another")
+    jobs.note(tmp_path, 0, overrides=["seed=1"], folder=str(folder), adopted=True)
+    assert [(job.state, job.folder) for job in jobs.read(tmp_path)] == [("finished", folder)]
+
+
+def test_a_process_is_at_its_job_before_there_is_a_folder(tmp_path: Path) -> None:
+    jobs.note(tmp_path, 0, overrides=["seed=1"])
+    with jobs.at(tmp_path, 0):
+        assert jobs.read(tmp_path)[0].state == "running"
+    assert jobs.read(tmp_path)[0].state == "sent"
+    assert not (tmp_path / "jobs/0.lock").exists()
+
+
+def test_what_outlives_its_sweep_is_waited_for(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(jobs, "POLL", 0.01)
+    for number in range(3):
+        jobs.note(tmp_path, number, overrides=[f"seed={number}"])
+    held = hold(tmp_path / "jobs/1.lock")
+    assert held is not None
+    threading.Timer(0.3, held.close).start()
+    assert [job.state for job in jobs.settled(tmp_path)] == ["sent"] * 3 and held.closed
+    assert capsys.readouterr().out == f"{tmp_path}: waits for what still runs from before (jobs 1)\n"
+    jobs.forget(tmp_path, 1)
+    assert {file.name for file in (tmp_path / "jobs").iterdir()} == {"0.json", "2.json"}
+
+
+def test_processes_of_other_devices_wait_for_the_folder_of_their_job(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(jobs, "POLL", 0.01)
+    for number in range(2):
+        jobs.note(tmp_path, number, overrides=["seed=1"])
+    threading.Timer(0.3, jobs.note, (tmp_path, 0), {"folder": "outputs/a"}).start()
+    assert jobs.awaited(tmp_path, 0) == Path("outputs/a")
+    jobs.note(tmp_path, 2, overrides=["seed=1"], folder="outputs/c")
+    assert jobs.awaited(tmp_path, 1) is None  # the first process was refused there, and has gone on
 
 
 def test_outside_a_sweep_nothing_is_noted(tmp_path: Path) -> None:

@@ -103,3 +103,12 @@ def test_torchrun_keeps_a_store_and_others_begin_one(surrounded: Callable[..., N
         surrounded(second, by_hand=launcher == "by hand")
         assert [processes.told() for _ in range(2)] == [tmp_path / launcher / name for name in ("a", "b")]
         assert len(held) == len(processes.stores) == 1
+
+
+def test_a_process_that_is_gone_is_told_from_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = RuntimeError(
+        "[../third_party/gloo/gloo/transport/tcp/pair.cc:525] Connection closed by peer [127.0.0.1]"
+    )
+    assert not processes.deserted(gone)  # one process alone has nobody to lose
+    monkeypatch.setattr(processes, "is_initialized", lambda: True)
+    assert processes.deserted(gone) and not processes.deserted(RuntimeError("shape mismatch"))

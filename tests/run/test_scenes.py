@@ -43,3 +43,12 @@ def test_damaged_files(tmp_path, name) -> None:
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:50] + b"[")
     with pytest.raises(UserError, match=f"resume: .*{name} cannot be read"):
         load(tmp_path)
+
+
+def test_a_stranger_s_scene_calls_nothing(tmp_path) -> None:
+    """A function of another package in the place of a part would be called: this one unpickles a file."""
+    scene = Scene(geometry=nn.Linear(3, 2), material=nn.BatchNorm1d(2), background=nn.Identity())
+    pickled = {"_target_": "torch.load", "f": str(tmp_path / "evil.pkl"), "weights_only": False}
+    save(scene, {**PARTS, "background": pickled}, tmp_path)
+    with pytest.raises(UserError, match=r"background._target_: 'torch.load' is a function, and no part"):
+        load(tmp_path)

@@ -63,10 +63,22 @@ def test_a_killed_study_goes_on_with_new_suggestions(tmp_path: Path) -> None:
     search.told(first, 0, done(0, iou=0.5), "iou")
     search.told(first, 1, done(1, "pruned"), "iou")  # and trial 2 is running when the process is killed
     again = search.opened(tmp_path, "maximize", SEARCH)
+    search.caught_up(again, [done(2, "killed")], "iou")
     states = [trial.state.name for trial in again.get_trials()]
     assert states == ["COMPLETE", "PRUNED", "FAIL"] and search.num_done(again) == 2
     after = search.asked(again, varied)
     assert after.number == 3 and after.params["x"] not in before
+
+
+def test_what_a_killed_sweep_had_begun_is_told_when_it_goes_on(tmp_path: Path) -> None:
+    """Of five trials that ran when it was killed one finished, one was refused, one was pruned."""
+    opened, varied = search.opened(tmp_path, "maximize", SEARCH), space("x=interval(0,1)")
+    for _ in range(5):
+        search.asked(opened, varied)
+    found = [done(0, iou=0.5), done(1, "refused"), done(2, "pruned"), done(3, "interrupted")]
+    search.caught_up(opened, found, "iou")
+    assert [t.state.name for t in opened.get_trials()] == ["COMPLETE", "FAIL", "PRUNED", "FAIL", "FAIL"]
+    assert opened.best_value == 0.5 and search.num_done(opened) == 3  # the others are made up for
 
 
 def test_what_is_told(tmp_path: Path) -> None:

@@ -99,6 +99,46 @@ def test_a_launcher_that_breaks_is_one_line(refused, monkeypatch, tmp_path: Path
     assert [(job.state, job.error) for job in jobs.read(tmp_path / "grid")] == [("refused", said)] * 2
 
 
+def test_a_sweep_is_no_dry_run_and_no_torchrun(refused, monkeypatch, tmp_path: Path) -> None:
+    place = f"hydra.sweep.dir={tmp_path}/grid"
+    assert refused("-m", *SHORT, "seed=0", "dry=true", place).startswith("dry: shows one run")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    assert refused("-m", *SHORT, "seed=0", place).startswith("-m: a sweep is begun by one process")
+    assert not (tmp_path / "grid").exists()
+
+
+def test_runs_that_were_there_before_count(run, tmp_path: Path) -> None:
+    """With resume=auto another sweep takes what the first one left, and typed again has nothing to do."""
+    words = ["-m", "experiment=tiny", f"outputs={tmp_path}/runs", *SHORT, "resume=auto", "seed=0,1"]
+    words.append("hydra.sweeper.objective=mean")
+    for folder in ("first", "other", "other"):
+        run(*words, f"hydra.sweep.dir={tmp_path}/{folder}")
+    first, other = jobs.read(tmp_path / "first"), jobs.read(tmp_path / "other")
+    assert [job.folder for job in other] == [job.folder for job in first]
+    assert states(tmp_path / "other") == ["finished"] * 2 and other[0].metrics == first[0].metrics
+    assert "Best by mean" in (tmp_path / "other/summary.md").read_text()
+
+
+def test_what_was_sent_and_never_began_is_no_line_of_the_summary(run, tmp_path: Path) -> None:
+    jobs.note(tmp_path / "grid", 0, overrides=["seed=7"])
+    run("-m", *SHORT, "seed=0", f"hydra.sweep.dir={tmp_path}/grid")
+    assert [(job.number, job.state) for job in jobs.read(tmp_path / "grid")] == [(1, "finished")]
+
+
+def test_a_dashboard_that_fails_hides_no_mistake(run, capsys, monkeypatch, tmp_path: Path) -> None:
+    from threestudio_like.run import summary
+
+    def broken(*_: object) -> None:
+        raise TypeError("no such column")
+
+    monkeypatch.setattr(summary, "write_summary", broken)
+    with pytest.raises(TypeError, match="no such column"):
+        run("-m", *SHORT, "seed=0", f"hydra.sweep.dir={tmp_path}/good")
+    with pytest.raises(SystemExit):
+        run("-m", *SHORT, "seed=interval(0,1)", f"hydra.sweep.dir={tmp_path}/bad")
+    assert "a grid takes values" in capsys.readouterr().err
+
+
 def test_one_process_a_folder(refused, tmp_path: Path) -> None:
     from threestudio_like.run.folder import lock
 
@@ -195,6 +235,30 @@ def test_runs_in_other_processes(tmp_path: Path, launcher: str, package: str) ->
     assert "error: seed: expected a whole number from 0 to 4294967295, got -1" in said.splitlines()
     assert states(sweep) == ["finished", "finished", "refused"]
     assert "3 runs: 2 finished, 1 refused." in (sweep / "summary.md").read_text()
+
+
+@pytest.mark.slow
+def test_one_killed_worker_ends_no_other_job(tmp_path: Path) -> None:
+    """The pool of processes breaks, and kills the worker of the other job, which had done nothing wrong."""
+    if importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None:
+        pytest.skip("hydra-joblib-launcher is not installed")
+    sweep = tmp_path / "sweep"
+    words = [f"outputs={tmp_path}", f"hydra.sweep.dir={sweep}", "hydra/launcher=processes"]
+    with started(*words, "seed=0,1,2,3", delay=8.0) as process:
+        while not (runs := list((tmp_path / "tiny").glob("*/run.json"))):
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.05)
+        os.kill(worker(runs[0].parent), signal.SIGKILL)
+        said = process.communicate()[0]
+    assert process.returncode == 0 and "the others go on" in said, said
+    assert states(sweep) == ["finished"] * 4
+
+
+def worker(folder: Path) -> int:
+    """The process that holds a run's folder."""
+    inode = (folder / ".lock").stat().st_ino
+    locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return next(int(words[4]) for words in locks if words[5].endswith(f":{inode}"))
 
 
 @pytest.mark.slow

@@ -73,8 +73,9 @@ class TensorBoard(TensorBoardLogger):
     def log_table(self, key: str, columns: Sequence[str], data: Sequence[Sequence[Any]]) -> None:
         """A table of words and numbers, in the tab TEXT."""
         lines = [columns, ["---"] * len(columns), *data]
+        texts = [["" if c is None else c for c in line] for line in lines]
         cells = [
-            [f"{c:.4g}" if isinstance(c, float) else str(c).replace("|", "\\|") for c in r] for r in lines
+            [f"{c:.4g}" if isinstance(c, float) else str(c).replace("|", "\\|") for c in r] for r in texts
         ]
         self.experiment.add_text(key, "\n".join("| " + " | ".join(line) + " |" for line in cells), 0)
 

@@ -64,7 +64,10 @@ def already_quoted(value: str) -> bool:
 def checked(arguments: list[str]) -> list[str]:
     """The same; raises for a flag that Hydra does not have, which it would answer with a page."""
     parser, page = get_args_parser(), StringIO()
-    for word in arguments:
+    valued = {name for action in parser._actions if action.nargs is None for name in action.option_strings}
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        if before in valued:
+            continue
         if re.match(r"\W*(=|$)", word):
             raise UserError(f"cannot read {word!r}; write key=value")
         key, _, value = word.partition("=")

@@ -20,6 +20,7 @@ from threestudio_like.files import Unwritable
 from threestudio_like.run.errors import UserError, hint, joined, one_line
 from threestudio_like.run.inputs import AUTO, SOURCES, at, check_words, given, source, with_input
 from threestudio_like.run.plan import check_plan
+from threestudio_like.run.signatures import check_loaded
 
 MISTAKES = (UserError, Unwritable, HydraException, OmegaConfBaseException, yaml.YAMLError)
 USERS = {"ValueError", "FileNotFoundError", "MisconfigurationException"}  # what a constructor says to them
@@ -69,7 +70,11 @@ def build(node: Mapping[str, Any], key: str) -> Any:
     try:
         return hydra.utils.instantiate(literal(node), _convert_="all")
     except InstantiationException as error:
-        raise explained(error, node, key) from error
+        failed = error
+    told = explained(failed, node, key)
+    if told is failed.__cause__:  # raised as it was, outside of the handler: it shall not come from itself
+        raise told
+    raise told from failed
 
 
 def literal(tree: Any) -> Any:
@@ -216,6 +221,7 @@ def saved(folder: Path, overrides: list[str], config: DictConfig) -> dict[str, A
     Anything else that it gives beside must be what the run has.
     """
     before = plain(run_in(folder) / "config.yaml")
+    check_loaded(before, str(folder / "config.yaml"))
     tree, values = OmegaConf.create(before), dict(leaves(before, ""))
     for override in overrides:
         name = override.lstrip("+~").split("=")[0]

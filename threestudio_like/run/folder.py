@@ -107,20 +107,33 @@ def claimed(parent: Path, name: str) -> Path:
 
 def lock(path: Path) -> TextIO:
     """Held until this process ends, however it ends."""
-    with writing(path / ".lock"):
-        file = open(path / ".lock", "w")  # noqa: SIM115  held open on purpose
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise UserError(f"resume: another process is at work in {path}") from error
+    file = hold(path / ".lock")
+    if file is None:
+        raise UserError(f"resume: another process is at work in {path}")
     return file
 
 
 def at_work(path: Path) -> bool:
     """Whether a process holds a run's folder now; what does not say so was killed, if it was running."""
+    return held(path / ".lock")
+
+
+def hold(path: Path) -> TextIO | None:
+    """A file, locked until it is closed or this process ends; None if another process has it."""
+    with writing(path):
+        file = open(path, "w")  # noqa: SIM115  held open on purpose
     try:
-        with open(path / ".lock") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def held(path: Path) -> bool:
+    """Whether a process has locked a file."""
+    try:
+        with open(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

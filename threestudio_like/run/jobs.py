@@ -6,7 +6,10 @@ Who sends a job writes it, and then the run itself, wherever that is; so files t
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +17,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from threestudio_like.files import write
-from threestudio_like.run.folder import RunFolder, at_work
+from threestudio_like.run.folder import RunFolder, at_work, held, hold
 
 FOLDER = "jobs"
+POLL = 0.5  # seconds between looks at what others do
+ORPHAN = 1  # number of the process that is parent to those whose own has ended
 
 
 class Pruned(Exception):
@@ -62,19 +67,77 @@ def belongs(run: RunFolder) -> None:
         note(*place, folder=str(run.path.absolute()))
 
 
+def adopt(run: Path) -> None:
+    """Say in the sweep that a run which another one left, or another sweep, is what its job asks for."""
+    place = here()
+    if place is not None:
+        note(*place, folder=str(run.absolute()), adopted=True)
+
+
+def awaited(sweep: Path, number: int) -> Path | None:
+    """The folder that a job's first process takes, which started this one; None if it went on without one."""
+    while True:
+        noted = {int(file.stem): json.loads(file.read_text()) for file in (sweep / FOLDER).glob("*.json")}
+        if "folder" in noted[number]:
+            return Path(noted[number]["folder"])
+        later = any("folder" in values for other, values in noted.items() if other > number)
+        if later or os.getppid() == ORPHAN:
+            return None
+        time.sleep(POLL)
+
+
+@contextmanager
+def at(sweep: Path, number: int) -> Iterator[None]:
+    """This process is at a job: from its first moment on, when there is no run's folder yet."""
+    lock = sweep / FOLDER / f"{number}.lock"
+    file = hold(lock)
+    try:
+        yield
+    finally:
+        if file is not None:
+            lock.unlink(missing_ok=True)
+            file.close()
+
+
+def working(sweep: Path, number: int) -> bool:
+    """Whether a process is at a job."""
+    return held(sweep / FOLDER / f"{number}.lock")
+
+
+def forget(sweep: Path, number: int) -> None:
+    """A job that never began."""
+    for ending in ("json", "lock"):
+        (sweep / FOLDER / f"{number}.{ending}").unlink(missing_ok=True)
+
+
 def read(sweep: Path) -> list[Job]:
     """All jobs, in their order."""
     files = sorted((sweep / FOLDER).glob("*.json"), key=lambda file: int(file.stem))
-    return [job(int(file.stem), json.loads(file.read_text())) for file in files]
+    return [job(sweep, int(file.stem), json.loads(file.read_text())) for file in files]
 
 
-def job(number: int, noted: dict[str, Any]) -> Job:
+def settled(sweep: Path) -> list[Job]:
+    """All jobs, when none is at work: those of a sweep that was killed may outlive it."""
+    found, told = read(sweep), False
+    while still := [job.number for job in found if job.state == "running"]:
+        if not told:
+            numbers = ", ".join(map(str, still))
+            print(f"{sweep}: waits for what still runs from before (jobs {numbers})", flush=True)
+        told = True
+        time.sleep(POLL)
+        found = read(sweep)
+    return found
+
+
+def job(sweep: Path, number: int, noted: dict[str, Any]) -> Job:
     """What is noted of it, and what its folder says."""
     overrides, error = tuple(noted.get("overrides", ())), noted.get("error", "")
     folder = Path(noted.get("folder", ""))
     record = json.loads((folder / "run.json").read_text()) if (folder / "run.json").exists() else {}
-    if record.get("job") != number:  # a refused run leaves nothing, and its name to the next
-        return Job(number, overrides, "refused" if error else "sent", None, error, {})
+    if record.get("job") != number and not noted.get("adopted"):
+        # a refused run leaves nothing, and its name to the next
+        state = "running" if working(sweep, number) else "refused" if error else "sent"
+        return Job(number, overrides, state, None, error, {})
     state = record.get("state", "running")
     if state == "running" and not at_work(folder):
         state = "killed"

@@ -13,10 +13,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
-from torch.distributed import TCPStore
+from torch.distributed import TCPStore, is_available, is_initialized
 
 HOME = "THREESTUDIO_LIKE_RUN"  # tells the processes that Lightning starts which folder the first one took
 BY_HAND = "NODE_RANK" in os.environ and "LOCAL_RANK" not in os.environ  # Lightning sets both for its own
+LOST = ("Connection closed by peer", "Connection reset by peer", "remote process exited", "Broken pipe")
 WAIT = timedelta(minutes=30)  # for the first process, which reads and checks its input before
 meetings = itertools.count()  # runs of a sweep take folders in the same order everywhere
 stores: list[TCPStore] = []  # one; it lives as long as its process, as others may come late
@@ -53,6 +54,11 @@ def told() -> Path | None:
     if started_by_others():
         os.environ[HOME] = store().get(f"folder/{next(meetings)}").decode()
     return Path(os.environ[HOME]) if HOME in os.environ else None
+
+
+def deserted(error: BaseException) -> bool:
+    """Whether a step stopped because another process of the run is gone; torch has no type for it."""
+    return is_available() and is_initialized() and any(word in str(error) for word in LOST)
 
 
 def started_by_others() -> bool:

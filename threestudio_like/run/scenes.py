@@ -15,7 +15,7 @@ from threestudio_like.priors.weights import unfit
 from threestudio_like.run.composition import build, plain
 from threestudio_like.run.errors import UserError
 from threestudio_like.run.inputs import SCENE
-from threestudio_like.run.signatures import check, check_type
+from threestudio_like.run.signatures import check, check_loaded, check_type
 from threestudio_like.scene import Scene
 
 PARTS, WEIGHTS = SCENE
@@ -31,7 +31,8 @@ def save(scene: Scene, parts: Mapping[str, Any], folder: Path) -> None:
 def load(folder: Path, key: str = "resume") -> Scene:
     """The same scene, built from its parts and filled with its numbers; every name must match."""
     parts = plain(folder / PARTS, key)
-    check(parts, str(folder / PARTS))  # a folder may come from anywhere
+    check_loaded(parts, str(folder / PARTS))  # a folder may come from anywhere
+    check(parts, str(folder / PARTS))
     check_type(parts, Scene, str(folder / PARTS))
     scene = build(parts, str(folder / PARTS))
     try:

@@ -56,16 +56,24 @@ def opened(sweep: Path, direction: str, search: Search) -> Study:
     if study.direction.name.lower() != direction:
         word = f"the study in {sweep} was begun to {study.direction.name.lower()}"
         raise UserError(f"hydra.sweeper.direction: {word}; a study keeps its direction")
-    states = optuna().trial.TrialState
-    for trial in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
-        study._storage.set_trial_user_attr(trial._trial_id, KILLED, True)
-        study.tell(trial.number, state=states.FAIL)
     study.sampler = optuna().samplers.TPESampler(
         seed=search.seed + len(study.get_trials(deepcopy=False)),
         n_startup_trials=search.startup,
         constant_liar=search.jobs > 1,
     )
     return study
+
+
+def caught_up(study: Study, found: Sequence[Job], objective: str) -> None:
+    """What came, while nobody listened, of the trials that a killed process had begun."""
+    states, known = optuna().trial.TrialState, {job.number: job for job in found}
+    for trial in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
+        job = known.get(trial.number)
+        if job is not None and job.state not in ("sent", "killed", "interrupted"):
+            told(study, trial.number, job, objective)
+            continue
+        study._storage.set_trial_user_attr(trial._trial_id, KILLED, True)
+        study.tell(trial.number, state=states.FAIL)
 
 
 def num_done(study: Study) -> int:

@@ -35,6 +35,8 @@ def start(
     path = again.chosen(resume, tree, experiment)
     if path and resume == AUTO and again.finished(path):
         print(f"{path}: finished before, skipped", flush=True)
+        if processes.first():
+            jobs.adopt(path)
         return
     choose_ops(tree)
     first = None if path else stages.first_input(tree)
@@ -68,7 +70,8 @@ def choose_ops(tree: Mapping[str, Any]) -> None:
 def begin(tree: Mapping[str, Any], experiment: str, overrides: list[str]) -> RunFolder:
     """A new folder with its record; the processes of one run share it."""
     if not processes.first():
-        path = processes.told()
+        job = None if processes.started_by_others() else jobs.here()
+        path = processes.told() if job is None else jobs.awaited(*job)
         if path is None:
             raise UserError("start one process, or all of them by torchrun or srun: nobody told the folder")
         return RunFolder(path, writes=False)

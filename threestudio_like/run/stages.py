@@ -15,7 +15,7 @@ from pytorch_lightning import Callback, LightningDataModule, LightningModule, Tr
 
 from threestudio_like.files import write
 from threestudio_like.ranges import Count, Whole
-from threestudio_like.run import checkpoints, dashboards, finish, pruning, scenes, seen, watch
+from threestudio_like.run import checkpoints, dashboards, finish, processes, pruning, scenes, seen, watch
 from threestudio_like.run.composition import build
 from threestudio_like.run.errors import UserError, joined, mistakes
 from threestudio_like.run.folder import RunFolder, failing
@@ -242,10 +242,16 @@ def keeper(trainer: Trainer) -> checkpoints.Checkpoints:
 def fit(trainer: Trainer, system: LightningModule, data: Any, path: Path) -> None:
     """To the last step, or to the first Ctrl-C."""
     kept, last = keeper(trainer), checkpoints.path(path)
-    with kept.listening(), checkpoints.loading(last):
-        trainer.fit(
-            system, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True
-        )
+    try:
+        with kept.listening(), checkpoints.loading(last):
+            trainer.fit(
+                system, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True
+            )
+    except RuntimeError as error:
+        if not processes.deserted(error):
+            raise
+        line = f"another process of this run has ended; to go on: resume={path.parent}"
+        raise UserError(f"stages.{path.name}: {line}") from error
     if kept.interrupted:
         raise KeyboardInterrupt
 

@@ -80,9 +80,7 @@ def cells(found: Sequence[Job], sweep: Path) -> Table:
     for index, job in enumerate(found):
         given = [values[index] for values in varied.values()]
         folder = os.path.relpath(job.folder, sweep) if job.folder else ""
-        rows.append(
-            [job.number, job.state, *given, *(job.metrics.get(n, "") for n in names), folder, job.error]
-        )
+        rows.append([job.number, job.state, *given, *(job.metrics.get(n) for n in names), folder, job.error])
     return columns, rows
 
 
@@ -107,11 +105,16 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A table, its folders linked."""
     lines = [[escaped(column) for column in columns], ["---"] * len(columns)]
     for row in rows:
-        words = [f"{cell:.4g}" if isinstance(cell, float) else escaped(str(cell)) for cell in row]
+        words = [written(cell) for cell in row]
         folder = columns.index("folder")
         words[folder] = f"[{words[folder]}]({row[folder]})" if row[folder] else ""
         lines.append(words)
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def written(cell: Any) -> str:
+    """As text, numbers short; nothing for None."""
+    return f"{cell:.4g}" if isinstance(cell, float) else "" if cell is None else escaped(str(cell))
 
 
 def escaped(text: str) -> str:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,6 +27,7 @@ from threestudio_like.run.folder import lock
 
 SENT = "THREESTUDIO_LIKE_JOBS"  # tells the processes that Lightning starts what the first one is at
 
+POOL = "JoblibLauncher"  # of processes that all end when one is killed
 Batch = Sequence[list[str]]  # the overrides of jobs that may run at once
 
 
@@ -35,9 +40,12 @@ class Task:
     def __call__(self, config: DictConfig) -> Any:
         """Run it."""
         place = jobs.here()
-        if place is not None and SENT in os.environ and first_process():
+        if place is None or not first_process():
+            return self.function(config)
+        if SENT in os.environ:
             os.environ[SENT] = json.dumps({**json.loads(os.environ[SENT]), "at": place[1]})
-        return self.function(config)
+        with jobs.at(*place):
+            return self.function(config)
 
 
 class Jobs(Sweeper):
@@ -79,40 +87,72 @@ class Jobs(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Everything, and its summary at the end, whatever the end is."""
+        from threestudio_like.run import processes  # torch, which mistakes so far need not wait for
+
+        if processes.started_by_others():
+            raise UserError("-m: a sweep is begun by one process; leave out torchrun, srun and NODE_RANK")
         if not first_process():
             return self.follow()
-        held = taken(self.folder)
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        given = parser.parse_overrides([*self.params, *arguments])
+        last = {each.get_key_element(): each for each in given}
+        if "dry" in last and last["dry"].value() is not False:
+            raise UserError("dry: shows one run and writes nothing; a sweep has many, and a folder")
+        held = taken(self.folder)
         try:
-            given = parser.parse_overrides([*self.params, *arguments])
-            last = {each.get_key_element(): each for each in given}
-            for first, batch in self.batches(list(last.values())):
-                self.launch(first, batch)
+            with terminable():
+                for first, batch in self.batches(list(last.values())):
+                    self.launch(first, batch)
         finally:
-            summary.write_summary(self.folder, self.objective, self.direction, self.loggers)
+            self.conclude()
             held.close()
         summary.check_objective(self.objective, jobs.read(self.folder))
         if self.failures:
             raise self.failures[0]
         return None
 
+    def conclude(self) -> None:
+        """The summary; what fails there does not hide what ended the sweep."""
+        try:
+            summary.write_summary(self.folder, self.objective, self.direction, self.loggers)
+        except Exception as error:  # a dashboard's
+            self.failures.append(error)
+
     def launch(self, first: int, batch: Batch) -> None:
         """Run jobs of known numbers; what fails is noted, and raised when all is over."""
         for number, words in enumerate(batch, start=first):
             jobs.note(self.folder, number, overrides=words)
+        self.attempt(first, batch, alone=False)
+
+    def attempt(self, first: int, batch: Batch, *, alone: bool) -> None:
+        """Hand jobs to the launcher. A killed worker takes a pool with it: jobs that had not begun are
+        launched again, those that were killed once more, each alone.
+        """
         os.environ[SENT] = json.dumps({"first": first, "batch": list(batch), "at": first})
         try:
             returns = self.launcher.launch(batch, initial_job_idx=first)
         except Exception as error:  # of a launcher: no cluster, a worker that was killed, a job out of time
             line = f"hydra/launcher: {type(error).__name__}: {one_line(error)}"
-            self.failures.append(UserError(line))
-            for job in jobs.read(self.folder)[-len(batch) :]:
-                if job.state == "sent":
+            numbers = range(first, first + len(batch))
+            mine = [job for job in jobs.settled(self.folder) if job.number in numbers]
+            unbegun = [
+                job for job in mine if job.state == "sent"
+            ]  # in a cluster they may wait for their turn
+            if alone or len(unbegun) == len(mine) or type(self.launcher).__name__ != POOL:
+                self.failures.append(UserError(line))
+                for job in unbegun:
                     jobs.note(self.folder, job.number, error=line)
+                return
+            print(f"{line}; the others go on", file=sys.stderr, flush=True)
+            for start, words in neighbours(unbegun):
+                self.attempt(start, words, alone=False)
+            for job in mine:
+                if job.state == "killed":
+                    self.attempt(job.number, [list(job.overrides)], alone=True)
             return
         finally:
-            del os.environ[SENT]
+            os.environ.pop(SENT, None)
         for number, done in enumerate(returns, start=first):
             self.judge(number, done)
 
@@ -129,6 +169,31 @@ class Jobs(Sweeper):
         sent = json.loads(os.environ[SENT])
         at = sent["at"]
         self.launcher.launch(sent["batch"][at - sent["first"] :], initial_job_idx=at)
+
+
+def neighbours(found: Sequence[jobs.Job]) -> Iterator[tuple[int, Batch]]:
+    """Jobs as runs of numbers that follow each other: a launcher counts by itself."""
+    group: list[jobs.Job] = []
+    for job in found:
+        if group and job.number != group[-1].number + 1:
+            yield group[0].number, [list(one.overrides) for one in group]
+            group = []
+        group.append(job)
+    if group:
+        yield group[0].number, [list(one.overrides) for one in group]
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM is Ctrl-C: it would end the process without a summary."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def taken(folder: Path) -> TextIO:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: waiting threads sleep
-os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else every process of DDP warns for itself
+os.environ |= {"OMP_WAIT_POLICY": "passive", "TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ}  # before torch
 
 import hydra
 from hydra.core.hydra_config import HydraConfig

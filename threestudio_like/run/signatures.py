@@ -38,8 +38,9 @@ def check(tree: Any, key: str) -> None:
 
 
 def check_loaded(tree: Any, key: str) -> None:
-    """Of a file that a run left, which may be a stranger's: its parts are classes, schedules, functions that our
-    YAML names, or the user's own. Other functions do things: load pickles, call git."""
+    """Of a file that a run left, which may be a stranger's: parts are classes, schedules, functions that our
+    YAML names, or the user's own. Other functions do things: load pickles, call git.
+    """
     if isinstance(tree, Mapping):
         if "_target_" in tree:
             target, path = located(tree["_target_"], key), tree["_target_"]

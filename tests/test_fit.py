@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from safetensors.torch import load_file
 
 import launch
 from threestudio_like.run import table
@@ -86,3 +87,32 @@ def test_every_file_a_user_expects_is_there(folder: Path) -> None:
         assert (folder / name).stat().st_size > 0
     for stage in STAGES:
         assert list((folder / stage / "images").glob("unseen-*.png"))
+
+
+GROWING = {
+    "gaussians": ["system.scene.geometry.count=50", "system.strategy.begin=1", "system.strategy.every=2"]
+    + ["system.strategy.gradient=0.0"],
+    "dmtet": ["system.scene.geometry.resolution=16", "system.strategy.at=[2]", "data.batch_size=2"],
+}
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_what_grew_while_it_was_fitted_is_exported(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More Gaussians, or a lattice that was cut, than the YAML of the scene would make."""
+    monkeypatch.delenv("THREESTUDIO_LIKE_RUN", raising=False)
+    common = [word for word in overrides(tmp_path) if not word.startswith("stages.")]
+    small = ["data.cameras.train=4", "data.cameras.test=2", "data.size=24", "trainer.max_steps=4"]
+    words = [f"stages.{name}.{word}" for word in [*small, *GROWING[name]]]
+    strategy = ["+geometry@stages.dmtet.system.strategy=subdivide"] if name == "dmtet" else []
+    monkeypatch.setattr(sys, "argv", ["launch.py", *common, f"experiment=fit/{name}", *strategy, *words])
+    try:
+        launch.main()
+    finally:
+        GlobalHydra.instance().clear()
+    folder = tmp_path / "fit" / name / "tiny"
+    assert json.loads((folder / "metrics.json").read_text())["volume_iou"] >= 0
+    saved = load_file(folder / name / "scene.safetensors")
+    assert len(saved["geometry.means"]) > 50 if name == "gaussians" else "geometry.tets" in saved
+    assert (folder / "export" / "model.glb").exists()

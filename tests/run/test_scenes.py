@@ -1,9 +1,11 @@
 """A scene comes back from disk as it was."""
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
+from threestudio_like.run.composition import build
 from threestudio_like.run.errors import UserError
 from threestudio_like.run.scenes import load, save, saved
 from threestudio_like.scene import Scene
@@ -51,4 +53,24 @@ def test_a_stranger_s_scene_calls_nothing(tmp_path) -> None:
     pickled = {"_target_": "torch.load", "f": str(tmp_path / "evil.pkl"), "weights_only": False}
     save(scene, {**PARTS, "background": pickled}, tmp_path)
     with pytest.raises(UserError, match=r"background._target_: 'torch.load' is a function, and no part"):
+        load(tmp_path)
+
+
+GAUSSIANS = {
+    "_target_": "threestudio_like.geometry.gaussians.Gaussians",
+    **{"radius": 1.0, "num_features": 3, "degree": 1, "count": 5, "ball": 0.5},
+    **{"opacity": 0.5, "level": 0.4, "min_component": 0.0},
+}
+
+
+def test_parts_that_change_their_size_come_back(tmp_path) -> None:
+    """Five Gaussians when they were made, seven when they were saved."""
+    torch.manual_seed(0)
+    parts = {**PARTS, "geometry": GAUSSIANS, "material": {"_target_": "torch.nn.Identity"}}
+    scene = build(parts, "a")
+    scene.geometry.fill(torch.rand(7, 3), torch.rand(7, 3), torch.rand(7))
+    save(scene, parts, tmp_path)
+    assert torch.equal(load(tmp_path).geometry.means, scene.geometry.means)
+    (tmp_path / "scene.safetensors").write_bytes(safetensors.torch.save({"geometry.means": torch.rand(7, 3)}))
+    with pytest.raises(UserError, match="is not of the scene in scene.yaml: it lacks 'geometry.log_scales'"):
         load(tmp_path)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from threestudio_like.files import write
 from threestudio_like.priors.weights import unfit
 from threestudio_like.run.composition import build, plain
-from threestudio_like.run.errors import UserError
+from threestudio_like.run.errors import UserError, one_line
 from threestudio_like.run.inputs import SCENE
 from threestudio_like.run.signatures import check, check_loaded, check_type
 from threestudio_like.scene import Scene
@@ -39,9 +39,11 @@ def load(folder: Path, key: str = "resume") -> Scene:
         numbers = safetensors.torch.load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
         raise UserError(f"{key}: {folder / WEIGHTS} cannot be read ({error})") from error
-    if problem := unfit(scene, numbers):
-        raise UserError(f"{key}: {folder / WEIGHTS} is not of the scene in {PARTS}: {problem}")
-    scene.load_state_dict(numbers, strict=True)
+    try:
+        scene.load_state_dict(numbers, strict=True)  # parts may take what is saved: Gaussians change their number
+    except (RuntimeError, ValueError, KeyError) as error:
+        problem = unfit(scene, numbers) or one_line(error)
+        raise UserError(f"{key}: {folder / WEIGHTS} is not of the scene in {PARTS}: {problem}") from error
     return scene
 
 

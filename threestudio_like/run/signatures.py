@@ -54,7 +54,7 @@ def check_loaded(tree: Any, key: str) -> None:
 
 
 def known(path: str, function: Callable[..., Any]) -> bool:
-    """Whether a function makes a part, as far as we know, or is of a module that was not installed: the user's."""
+    """Whether a function makes a part, or is of a module that was not installed: the user's own."""
     if path.startswith(SCHEDULES) or path in named():
         return True
     module = sys.modules.get(str(getattr(function, "__module__", None)))

@@ -15,6 +15,7 @@ from threestudio_like.loggers import viewer as viewing
 from threestudio_like.loggers.viewer import LEAST, Viewer, painted, placed, rotation, seen_from
 from threestudio_like.ops.camera import orbit
 from threestudio_like.records import Batch, Camera, Render, View
+from threestudio_like.run.checkpoints import Checkpoints
 
 SETTINGS = {"port": 8700, "side": 128, "share": 0.1, "wait": 0.0, "camera": [1.0, 0.0, 0.0]}
 RING = orbit(
@@ -197,6 +198,27 @@ def test_it_pauses_shows_other_things_and_goes_on(watched, tmp_path) -> None:
     trained(system, 3, [viewer], tmp_path)
     thread.join()
     assert steps == [0, "still", "depth", 1, 2] and not viewer.paused
+
+
+def test_a_pause_is_no_work(watched, tmp_path) -> None:
+    clock, browser, stood = Checkpoints(every=100), Browser(), []
+    viewer = watched(browser)
+
+    def hand() -> None:
+        while not browser.shown:
+            time.sleep(0.01)
+        since = time.monotonic()
+        time.sleep(1.0)
+        stood.append(time.monotonic() - since)
+        viewer.pause(False)
+
+    viewer.paused = True
+    thread = threading.Thread(target=hand)
+    thread.start()
+    began = time.monotonic()
+    trained(System(), 2, [viewer, clock], tmp_path)
+    thread.join()
+    assert clock.seconds < time.monotonic() - began - stood[0]
 
 
 def test_a_pause_ends_when_nobody_looks_or_ctrl_c_waits(watched, tmp_path) -> None:

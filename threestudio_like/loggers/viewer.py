@@ -104,9 +104,11 @@ class Viewer(Callback):
         if self.server is None:
             return
         self.look(trainer, pl_module, batch)
+        since = time.monotonic()
         while self.paused and self.clients() and not interrupted(trainer):
             self.look(trainer, pl_module, batch)
             time.sleep(0.02)
+            since = rest(trainer, since)
         if self.paused:
             self.pause(False)
 
@@ -186,6 +188,15 @@ def stage(trainer: Trainer) -> str:
 def interrupted(trainer: Trainer) -> bool:
     """Whether Ctrl-C waits for the end of the step."""
     return any(getattr(callback, "interrupted", False) for callback in trainer.callbacks)  # type: ignore
+
+
+def rest(trainer: Trainer, since: float) -> float:
+    """Tell who counts the seconds of work that those since then were none; gives now."""
+    now = time.monotonic()
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if hasattr(callback, "rested"):
+            callback.rested(now - since)
+    return now
 
 
 @torch.no_grad()

@@ -79,6 +79,10 @@ class Checkpoints(Checkpoint):
             self.saved_at = trainer.global_step
             trainer.save_checkpoint(path(trainer.default_root_dir))
 
+    def rested(self, seconds: float) -> None:
+        """Time that was a pause, and no work."""
+        self._since += seconds
+
     def state_dict(self) -> dict[str, Any]:
         """Plain values only: checkpoints are loaded with weights_only."""
         return {"seconds": self.seconds}

@@ -40,7 +40,7 @@ def load(folder: Path, key: str = "resume") -> Scene:
     except (SafetensorError, OSError) as error:
         raise UserError(f"{key}: {folder / WEIGHTS} cannot be read ({error})") from error
     try:
-        scene.load_state_dict(numbers, strict=True)  # parts may take what is saved: Gaussians change their number
+        scene.load_state_dict(numbers, strict=True)  # Gaussians take any number
     except (RuntimeError, ValueError, KeyError) as error:
         problem = unfit(scene, numbers) or one_line(error)
         raise UserError(f"{key}: {folder / WEIGHTS} is not of the scene in {PARTS}: {problem}") from error

@@ -63,3 +63,10 @@ def test_seconds_go_on() -> None:
     kept = Checkpoints(every=1)
     kept.load_state_dict({"seconds": 12.5})
     assert kept.state_dict() == {"seconds": 12.5}
+
+
+def test_a_pause_is_not_counted() -> None:
+    clock = Checkpoints(every=1)
+    before = clock._since
+    clock.rested(3.0)
+    assert clock._since == before + 3.0

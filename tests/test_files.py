@@ -100,7 +100,7 @@ def test_writers_at_the_same_time_do_not_meet(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EACCES])
 def test_what_cannot_be_written_is_named(tmp_path: Path, number: int) -> None:
     path, refusal = tmp_path / "a.bin", OSError(number, os.strerror(number))
     write(path, b"old")

@@ -65,7 +65,7 @@ def writing(path: Path) -> Iterator[None]:
         reason = _refusal(error, path.absolute())
         if reason is None:
             raise
-        free = f"; {_free(path)} free there" if reason.errno in FULL else ""
+        free = f"; {_free(path)} free there" if reason.errno == errno.ENOSPC else ""
         raise Unwritable(f"cannot write {path} ({os.strerror(reason.errno or 0)}{free})") from error
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import subprocess
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -59,6 +60,7 @@ PICTURES: dict[str, tuple[bytes | Make, str]] = {
     "zeros.png": (bytes(5000), "is not a picture"),
     "drawing.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not a picture"),
     "archive.jpg": (b"PK\x03\x04" + bytes(100), "is not a picture"),
+    "program.png": (bytes_of(NOISE, "EPS"), "is not a picture"),
     "bomb.png": (png(60_000, 60_000), "is too large; expected at most 1 megapixels"),
     "line.png": (png(2**31 - 1, 1), "is too large; expected at most 1 megapixels"),
     "zero.png": (png(0, 5), ""),
@@ -81,6 +83,13 @@ def put(path: Path, content: bytes | str | Make) -> Path:
     else:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
+
+
+@pytest.fixture(autouse=True)
+def no_other_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow draws EPS by Ghostscript."""
+    for start in ("check_call", "Popen"):
+        monkeypatch.setattr(subprocess, start, lambda *_, **__: pytest.fail("a program is started"))
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -322,6 +331,7 @@ MATERIALS = {
     "b.mtl": ("map_Kd ../secret.png", "", "texture '../secret.png' lies outside its folder"),
     "c.mtl": ("map_Kd words.png", b"hello", "texture 'words.png' cannot be read"),
     "d.mtl": ("map_Kd bomb.png", png(60_000, 60_000), "texture 'bomb.png' cannot be read"),
+    "e.mtl": ("map_Kd eps.png", bytes_of(NOISE, "EPS"), "texture 'eps.png' cannot be read"),
 }
 
 

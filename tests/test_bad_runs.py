@@ -41,18 +41,27 @@ DATASETS: dict[str, tuple[object, str]] = {
     "no frames": ({"camera_angle_x": 0.8}, "is not a list of frames"),
     "zero frames": ({"camera_angle_x": 0.8, "frames": []}, "has no frames"),
     "frames of words": ({"camera_angle_x": 0.8, "frames": ["a"]}, "is not a list of frames"),
-    "a list": ([1, 2], "is not a list of frames"),
+    "a list": ([1, 2], "is not a list of frames (expected 'frames': a list, and in it"),
     "not JSON": ("{", "is not a list of frames"),
-    "deep": ("[" * 100_000, "is not a list of frames"),
+    "deep": ("[" * 100_000, "is not a list of frames (too many brackets in each other)"),
     "no lens": ({"frames": None}, "is not a list of frames"),
     "lens nan": ({"camera_angle_x": float("nan")}, "has no positive focal length, or is not finite"),
     "lens zero": ({"camera_angle_x": 0.0}, "the pose or lens of 'a' cannot be read"),
     "lens behind": ({"camera_angle_x": -0.8}, "has no positive focal length"),
-    "lens text": ({"camera_angle_x": "wide"}, "the pose or lens of 'a' cannot be read"),
+    "lens text": ({"camera_angle_x": "wide"}, "camera_angle_x must be a number, got 'wide'"),
     "focal zero": ({"fl_x": 0.0}, ""),
-    "no width": ({"fl_x": 40.0, "w": 0}, "the pose or lens of 'a' cannot be read"),
+    "no width": (
+        {"fl_x": 40.0, "w": 0},
+        "the pose or lens of 'a' cannot be read (a number is 0 or too large)",
+    ),
+    "other sides": ({"w": 99, "h": 3}, "w and h are 99 and 3, the picture's sides 8 and 8"),
+    "lens true": ({"camera_angle_x": True}, "camera_angle_x must be a number, got True"),
+    "focal true": ({"fl_x": True}, "fl_x must be a number, got True"),
+    "focal huge": ({"fl_x": 10**400}, "a number is 0 or too large"),
+    "path number": ({"file_path": 3}, "file_path of a frame must be a text, got 3"),
+    "mask number": ({"mask_path": None}, "mask_path of a frame must be a text, got None"),
     "distorted": ({"camera_angle_x": 0.8, "k1": 0.1}, "lens distortion (k1)"),
-    "no pose": ({"transform_matrix": None}, "the pose or lens of 'a' cannot be read"),
+    "no pose": ({"transform_matrix": None}, "transform_matrix must be 4 rows of 4 numbers"),
     "pose 3 x 4": ({"transform_matrix": EYE[:3]}, "transform_matrix of 'a' is (3, 4), expected 4 x 4"),
     "ragged": ({"transform_matrix": [[1], [1, 2]]}, "the pose or lens of 'a' cannot be read"),
     "pose of words": ({"transform_matrix": "here"}, "the pose or lens of 'a' cannot be read"),
@@ -88,6 +97,7 @@ def test_bad_posed_pictures(tmp_path: Path, name: str) -> None:
         transforms.read(tmp_path, 8)
     line = str(caught.value)
     assert line.startswith("dataset: ") and words in line and "\n" not in line, line
+    assert "Error(" not in line  # Python's own words
 
 
 # weights, scenes and checkpoints

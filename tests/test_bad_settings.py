@@ -97,9 +97,14 @@ VALUES: list[tuple[str, Any, str]] = [
     (f"{C}.data.threshold", 2, f"{SHARE} 2"),
     (f"{C}.data.max_pixels", 0, f"{COUNT} 0"),
     (f"{C}.data.true_cues", "yes", 'expected bool, got "yes"'),
-    (f"{C}.data.resolution.value", math.nan, "expected int or float, got NaN"),
-    (f"{C}.data.resolution", 64, "expected collections.abc.Callable"),
-    (f"{C}.data.matting", "matting", "expected"),
+    (f"{C}.data.resolution.value", math.nan, "expected a finite number, got NaN"),
+    (
+        f"{C}.data.resolution",
+        64,
+        f"expected a part with settings of its own, got 64; write {C}.data.resolution.value=64",
+    ),
+    (f"{C}.data.resolution", "big", 'expected a part, got "big"'),
+    (f"{C}.data.matting", "matting", 'expected a part, got "matting"'),
     (f"{C}.data.matting.confidence", 7, f"{SHARE} 7"),
     # networks, fields and renderers
     (f"{N}.system.scene", None, "expected Scene, got null"),
@@ -138,7 +143,7 @@ VALUES: list[tuple[str, Any, str]] = [
     (f"{N}.system.pace.until", "400", 'expected int, got "400"'),
     (f"{N}.system.weights", 3, "expected"),
     (f"{N}.system.weights.rgb", "much", "expected"),
-    (f"{N}.system.weights.rgb", math.inf, "expected"),
+    (f"{N}.system.weights.rgb", math.inf, "expected a finite number, got Infinity"),
     (f"{N}.system.weights.rgbb", 1.0, "no such loss; did you mean 'rgb'?"),
     (f"{N}.system.weights.rgb", GONE, "missing; the loss needs a weight"),
     (f"{N}.system.optimization.learning_rates.renderer", -0.1, ""),
@@ -151,7 +156,7 @@ VALUES: list[tuple[str, Any, str]] = [
     (f"{C}.system.guidance.image.levels.low", 1.2, ""),
     (f"{C}.system.guidance.image.levels.low", "low", ""),
     (f"{C}.system.guidance.image.cfg.scale", "3,5", "expected int or float, got"),
-    (f"{C}.system.guidance.image.cfg.scale", math.nan, "expected int or float, got NaN"),
+    (f"{C}.system.guidance.image.cfg.scale", math.nan, "expected a finite number, got NaN"),
     (f"{C}.system.guidance.image.prior", "zero123", ""),
     (f"{C}.system.guidance.image.prior.dropout", 1.1, f"{SHARE} 1.1"),
     (f"{C}.system.guidance.image.prior.denoiser.widths", 64, "expected"),
@@ -333,6 +338,7 @@ FILES = {
     "number": (HEAD + "prompt: 3\n", "prompt: expected a text, got 3"),
     "root": (HEAD + "promt: a cup\n", "promt: nothing reads this key; did you mean 'prompt'?"),
     "stage": (HEAD + "stages: {neuss: {trainer: {max_steps: 3}}}\n", "stages.neuss: has no system"),
+    "list": ("- 1\n", "FILE: expected keys and their values, got [1]"),
     "key": (HEAD + "stages: {neus: {data: {sise: 3}}}\n", "stages.neus.data.sise: PosedViews has no such"),
 }
 WORDS = {
@@ -378,3 +384,16 @@ def test_a_users_own_yaml(name: str, tmp_path: Path, monkeypatch, capsys) -> Non
 @pytest.mark.parametrize("word", WORDS)
 def test_the_command_line(word: str, monkeypatch, capsys) -> None:
     assert WORDS[word] in told(["experiment=fit/neus", word], monkeypatch, capsys)
+
+
+def test_the_same_typo_in_several_words(monkeypatch, capsys) -> None:
+    words = [f"stages.{name}.trainer.callbacks.checkpoint.every=1" for name in ("coarse", "fine", "texture")]
+    said = told([*words, "stages.coarse.dat.size=3"], monkeypatch, capsys)
+    key = words[0].partition("=")[0]
+    assert said == f"{key}: no such key; did you mean 'checkpoints'?"
+
+
+def test_a_folder_is_no_option(tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "configs" / "experiment" / "folder.yaml").mkdir(parents=True)
+    said = told(["experiment=folder", "--config-dir", str(tmp_path / "configs")], monkeypatch, capsys)
+    assert said.startswith("experiment: no option 'folder'; choose one of: ")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from threestudio_like.files import write
-from threestudio_like.run.arguments import checked, quoted
+from threestudio_like.run.arguments import already_quoted, checked, quoted
 from threestudio_like.run.composition import build, plain
 from threestudio_like.run.errors import UserError
 from threestudio_like.run.folder import LONGEST, claimed, slug, title
@@ -49,6 +49,8 @@ PROMPTS = {
     "commas": "a cup, red, (tall) [new] {blue}: 3=4",
     "quotes": "it's \"the\" 'cup'",
     "one quote": "'half",
+    "quotes at both ends": '"a" or "b"',
+    "years": "'60s and '70s'",
     "backslashes": "a\\\\b\\",
     "percent": "100% %s %(a)s {0}",
     "null": "null",
@@ -113,7 +115,7 @@ def test_a_prompt_is_kept_named_and_shown(tmp_path: Path, name: str) -> None:
     words = PROMPTS[name]
     kept = tmp_path / title(name=None, prompt=words, sources=[])
     assert safe(kept.name) and kept.parent == tmp_path
-    assert typed(words) == words or words[:1] == words[-1:] != ""  # quoted already
+    assert typed(words) == words or already_quoted(words)
     assert build({"_target_": "builtins.dict", "words": words}, "key") == {"words": words}
     write(kept / "config.yaml", OmegaConf.to_yaml(OmegaConf.create({"prompt": words.replace("${", "$ {")})))
     assert plain(kept / "config.yaml")["prompt"] == words.replace("${", "$ {")
@@ -148,7 +150,7 @@ def test_a_name_stays_in_its_folder(tmp_path: Path, name: str) -> None:
 def test_any_words(words: str) -> None:
     assert slug(words) == "" or safe(slug(words))
     assert slug(slug(words)) == slug(words)
-    if not (len(words) > 1 and words[0] == words[-1] and words[0] in "'\""):
+    if not already_quoted(words):
         assert typed(words) == words
 
 

@@ -9,7 +9,7 @@ from threading import Barrier
 
 import pytest
 
-from threestudio_like.files import Unwritable, append, replacing, write, writing
+from threestudio_like.files import Unwritable, append, clear, replacing, write, writing
 
 
 @pytest.mark.parametrize(("content", "stored"), [(b"\r\n\xff", b"\r\n\xff"), ("é\n", b"\xc3\xa9\n")])
@@ -100,7 +100,7 @@ def test_writers_at_the_same_time_do_not_meet(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EACCES])
 def test_what_cannot_be_written_is_named(tmp_path: Path, number: int) -> None:
     path, refusal = tmp_path / "a.bin", OSError(number, os.strerror(number))
     write(path, b"old")
@@ -124,6 +124,15 @@ def test_a_file_that_cannot_be_read_is_another_matter(tmp_path: Path) -> None:
     with pytest.raises(PermissionError) as caught, writing(tmp_path / "deep" / "a.bin"):
         raise refusal
     assert caught.value is refusal
+
+
+def test_what_killed_writers_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    kept = ["last.ckpt", ".lock", ".12-last.ckpt", ".x-0123abcd-last.ckpt", "12-0123abcd-last.ckpt"]
+    for name in (*kept, ".12-0123abcd-last.ckpt", ".4194304-ffffffff-a\nb"):
+        (tmp_path / "a" / "b" / name).touch()
+    clear(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == sorted(kept)
 
 
 def test_append(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+PARTIAL = r"\.\d+-[0-9a-f]{8}-.+"  # names that `replacing` writes to
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO)
 
@@ -40,6 +42,14 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def clear(folder: Path) -> None:
+    """Remove what killed processes left of `replacing` in here; for who has the folder alone."""
+    for path in folder.rglob(".*"):
+        if re.fullmatch(PARTIAL, path.name, re.DOTALL):
+            with suppress(OSError):  # nobody needs it; nor does a run need it gone
+                path.unlink()
+
+
 def write(path: Path, content: bytes | str) -> None:
     """`content` in `path`, text as UTF-8; or `path` as it was."""
     with replacing(path) as partial:
@@ -65,7 +75,7 @@ def writing(path: Path) -> Iterator[None]:
         reason = _refusal(error, path.absolute())
         if reason is None:
             raise
-        free = f"; {_free(path)} free there" if reason.errno in FULL else ""
+        free = f"; {_free(path)} free there" if reason.errno == errno.ENOSPC else ""
         raise Unwritable(f"cannot write {path} ({os.strerror(reason.errno or 0)}{free})") from error
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from threestudio_like.data.cameras import Cameras, Pose
+from threestudio_like.data.cameras import Cameras, Pose, pixels
 from threestudio_like.ops.camera import spherical
 
 START = Pose(azimuth=30.0, elevation=20.0, distance=1.6, fov_y=50.0)
@@ -71,6 +71,15 @@ def test_progress_opens_the_range_from_the_reference_camera():
     azimuth, elevation, _ = (torch.rad2deg(value) for value in spherical(half))
     assert azimuth.min() > -60.1 and azimuth.max() < 120.1 and azimuth.max() - azimuth.min() > 170
     assert elevation.min() >= 5 - 1e-3 and elevation.max() <= 32.5 + 1e-3
+
+
+def test_a_side_begins_whole_and_is_rounded_on_its_way():
+    assert pixels(lambda step: 16 + step / 4, 3) == 17
+    for value in (16.5, 0.0, 2e4):
+        with pytest.raises(
+            ValueError, match=f"^resolution: expected a whole number .*, got {value:g} at step 0"
+        ):
+            pixels(lambda step, value=value: value, 0)
 
 
 def test_a_range_upside_down_is_refused():

@@ -40,7 +40,9 @@ def test_furniture_is_found_by_its_name(catalogue, name, expected):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("furniture/cup-cakes", r"no 'cup-cakes'; did you mean 'cup cake'\?"),
+        ("furniture/cup-cakes", r"no 'cup-cakes'; did you mean 'furniture/cup-cake'\?"),
+        ("furniture/CupCake", r"no 'CupCake'; did you mean 'furniture/cup-cake'\?"),
+        ("furniture/xyz", "no 'xyz'; choose one of furniture/chair, furniture/cup-cake"),
         ("furniture/chair/3", "there are 2 of 'chair'"),
         ("shapes/torsu", r"no 'torsu'; did you mean 'torus'\?, or give a number"),
         ("shapes/x", "choose one of box, capsule, cone, cylinder, sphere, torus"),
@@ -51,6 +53,12 @@ def test_a_name_that_nothing_has(catalogue, name, message):
         named.check(name)
     with pytest.raises(ValueError, match=message):
         named.read(name)
+
+
+def test_of_many_some_are_named_and_counted(catalogue, monkeypatch):
+    monkeypatch.setattr(named, "FEW", 1)
+    with pytest.raises(ValueError, match="no 'xyz'; choose one of 2, such as furniture/c"):
+        named.check("furniture/xyz")
 
 
 def test_without_the_catalogue_it_says_how_to_get_it(tmp_path, monkeypatch):

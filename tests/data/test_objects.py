@@ -9,7 +9,7 @@ import pytest
 import torch
 import trimesh
 
-from threestudio_like.data import objects
+from threestudio_like.data import furniture, objects
 from threestudio_like.data.objects import SUFFIXES, Objects, caption, held_out, read
 from threestudio_like.ops.mesh import signed_volume
 
@@ -159,6 +159,12 @@ def test_a_folder_with_nothing_and_a_path_that_is_not_there_are_refused(tmp_path
     with pytest.raises(ValueError, match="no usable mesh"):
         Objects(path=str(tmp_path), cache=str(tmp_path / "kept")).load()
     with pytest.raises(ValueError, match="no such file or folder"):
+        Objects(path=str(tmp_path / "absent"), cache=None)
+
+
+def test_without_the_catalogue_it_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(furniture, "CATALOGUE", tmp_path / "absent")
+    with pytest.raises(ValueError, match="absent'; apt-get install sweethome3d-furniture, or give a folder"):
         Objects(path=str(tmp_path / "absent"), cache=None)
 
 

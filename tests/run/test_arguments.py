@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from threestudio_like.run.arguments import checked, quote, quoted
+from threestudio_like.run.arguments import already_quoted, checked, quote, quoted
 from threestudio_like.run.composition import build
 from threestudio_like.run.errors import UserError
 
@@ -33,24 +33,39 @@ NASTY = [
     "a\\",
     "\\'",
     "$${",
+    '"a" or "b"',
+    "'60s and '70s'",
+    "'a' 'b'",
+    "'a\\'",
 ]
 
 
 @pytest.mark.parametrize("words", NASTY)
 def test_nasty(words: str) -> None:
     assert read(quote(f"prompt={words}", sweep=False)) == words
+    assert quoted(quoted([f"prompt={words}"])) == quoted([f"prompt={words}"])  # for the next process
 
 
 @settings(deadline=None)  # a busy machine is no failure
 @given(st.text(alphabet="ab ,'\"\\${}[]=:!#", max_size=8))
 def test_any(words: str) -> None:
-    if not (len(words) > 1 and words[0] == words[-1] and words[0] in "'\""):
+    if not already_quoted(words):
         assert read(quote(f"prompt={words}", sweep=False)) == words
         assert build({"_target_": "builtins.dict", "a": [words]}, "key") == {"a": [words]}
 
 
 def test_left_alone() -> None:
-    same = ["seed=1,2", "prompt='a','b'", "image=null", "image=", "stages.a.prompt=x y", "-m", '--x=x="y"']
+    same = [
+        "seed=1,2",
+        "prompt='a','b'",
+        "prompt='a, b' , \"c'\"",
+        r"note='it\'s'",
+        "image=null",
+        "image=",
+        "stages.a.prompt=x y",
+        "-m",
+        '--x=x="y"',
+    ]
     assert quoted(same) == same
 
 

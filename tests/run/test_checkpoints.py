@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from threestudio_like.run.checkpoints import AtomicCheckpointIO, Checkpoints
+from threestudio_like.run.checkpoints import AtomicCheckpointIO, Checkpoints, wrong_in
 from threestudio_like.run.errors import UserError
 
 
@@ -40,6 +40,47 @@ def test_bad_checkpoint_is_refused_and_never_run(tmp_path: Path, kind: str) -> N
     with pytest.raises(UserError, match="last.ckpt: not a whole checkpoint"):
         AtomicCheckpointIO().load_checkpoint(file, weights_only=True)
     assert not trace.exists()
+
+
+def whole(**changes: object) -> dict[str, object]:
+    """What a checkpoint has, as far as it is looked at before it is taken."""
+    found: dict[str, object] = {
+        "state_dict": {"a": torch.zeros(2), "count": torch.tensor(3)},
+        "global_step": 3,
+        "loops": {"fit_loop": {}},
+        "callbacks": {"Checkpoints": {"seconds": 1.0}},
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": []}],
+        "lr_schedulers": [],
+    }
+    return found | changes
+
+
+NAN = torch.tensor([0.0, float("nan")])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ""),
+        ({"loops": []}, "loops is not of its kind"),
+        ({"callbacks": []}, "callbacks is not of its kind"),
+        ({"optimizer_states": None}, "optimizer_states is not of its kind"),
+        ({"global_step": "a"}, "global_step is not of its kind"),
+        ({"global_step": True}, "global_step is not of its kind"),
+        ({"global_step": -1}, "global_step is below 0"),
+        ({"state_dict": {"a": NAN}}, "state_dict.a is not finite"),
+        ({"optimizer_states": [{"state": {0: {"exp_avg": NAN}}}]}, "states.0.state.0.exp_avg is not finite"),
+    ],
+)
+def test_what_is_wrong_in_a_checkpoint(changes: dict[str, object], words: str) -> None:
+    said = wrong_in(whole(**changes))
+    assert said.endswith(words) and bool(said) == bool(words)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "last.ckpt")
+    with pytest.raises(UserError, match=r"last.ckpt: not a whole checkpoint \(no file\)"):
+        AtomicCheckpointIO().load_checkpoint(tmp_path / "last.ckpt", weights_only=True)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from threestudio_like.run.composition import build, leaves, resolved, saved
+from threestudio_like.run.composition import build, leaves, resolved, run_in, saved
 from threestudio_like.run.errors import UserError
 
 
@@ -73,7 +73,20 @@ def test_leaves() -> None:
     assert dict(leaves({"a": {"b": 1, "c": [2]}, "d": {}}, "")) == {"a.b": 1, "a.c": [2], "d": {}}
 
 
-@pytest.mark.parametrize("text", ["a: [b", "- a"])
+def test_a_part_of_a_run_leads_to_the_run(tmp_path: Path) -> None:
+    run = tmp_path / "cup"
+    (run / "coarse" / "images").mkdir(parents=True)
+    for name in ("run.json", "config.yaml"):
+        (run / name).touch()
+    for place in (run / "coarse", run / "coarse" / "images", run / "run.json", run / "nothing"):
+        with pytest.raises(
+            UserError, match=f"no run in {place}, which is a part of one; write resume={run}$"
+        ):
+            run_in(place)
+    assert run_in(run) == run
+
+
+@pytest.mark.parametrize("text", ["a: [b", "- a", "", "a: 1", "seed: 0", "seed: 0\nstages: {a: 1}"])
 def test_damaged_configuration(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text("{}")
     (tmp_path / "config.yaml").write_text(text)

@@ -51,11 +51,43 @@ def test_claimed_where_nothing_can_be(tmp_path: Path) -> None:
             claimed(parent, "name")
 
 
-@pytest.mark.parametrize("text", ['{"plan": [', "", "{}", "[]", "3", "null"])
-def test_damaged_manifest(tmp_path: Path, text: str) -> None:
+SOUND = {"plan": ["a"], "overrides": ["seed=1"], "stages": {"a": {"state": "finished", "seconds": 1.5}}}
+DAMAGED = {
+    "overrides": [None, [1], "seed=1"],
+    "plan": [None, {"a": 1}, [None]],
+    "stages": [[], {"coarse": "x"}, {"coarse": {"seconds": "x"}}, None],
+    "after": ["x", {"score": {"result": 3}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"plan": [', "Expecting value"),
+        ("", "Expecting value"),
+        ("[" * 100_000, "too many brackets in each other"),
+        *((text, "it is not the record of a run") for text in ("{}", "[]", "3", "null")),
+        *((json.dumps({**SOUND, key: value}), f"'{key}' ") for key in DAMAGED for value in DAMAGED[key]),
+    ],
+)
+def test_damaged_manifest(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(UserError, match="run.json cannot be read"):
-        RunFolder(tmp_path, writes=True)
+    (tmp_path / ".1-01234567-last.ckpt").touch()
+    for _ in range(2):  # the lock is let go
+        with pytest.raises(UserError, match=rf"^resume: {tmp_path}/run.json cannot be read \({words}"):
+            RunFolder(tmp_path, writes=True)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_who_holds_the_folder_clears_what_was_left(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(SOUND))
+    (tmp_path / "a").mkdir()
+    left = tmp_path / "a" / ".1-01234567-last.ckpt"
+    left.touch()
+    RunFolder(tmp_path, writes=False)
+    assert left.exists()
+    RunFolder(tmp_path, writes=True).close()
+    assert not left.exists()
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:

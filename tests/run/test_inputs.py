@@ -37,6 +37,13 @@ def test_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         found("image", "cupp.jpg")
 
 
+@pytest.mark.parametrize("target", ["nowhere", "link.png"])
+def test_a_link_that_leads_nowhere(tmp_path: Path, target: str) -> None:
+    (tmp_path / "link.png").symlink_to(target)
+    with pytest.raises(UserError, match=r"^image: '.*/link.png' is a link that leads nowhere$"):
+        found("image", str(tmp_path / "link.png"))
+
+
 def test_an_object_may_be_a_name_and_a_dataset_a_folder(tmp_path: Path) -> None:
     tree = {"image": "demo.png", "object": "shapes/torus", "dataset": None, "prompt": "a demo"}
     config = with_input(OmegaConf.create(tree), ["object=shapes/torus"])
@@ -89,6 +96,14 @@ def test_a_stage_is_found_and_near_ones_are_named(tmp_path: Path) -> None:
     for wrong in ("cup", "cup/coars"):
         with pytest.raises(UserError, match=rf"init: no .*/{wrong}'; did you mean '{tmp_path}/cup/coarse'"):
             scene_at(f"{tmp_path}/{wrong}")
+    for file in SCENE:
+        with pytest.raises(
+            UserError, match=rf"init: .*/{file}' is a file; did you mean '{tmp_path}/cup/coarse'"
+        ):
+            scene_at(f"{tmp_path}/cup/coarse/{file}")
+    (tmp_path / "other").touch()
+    with pytest.raises(UserError, match=r"init: .*/other' is a file; expected a stage's folder"):
+        scene_at(f"{tmp_path}/other")
     (tmp_path / "cup" / "coarse" / SCENE[1]).unlink()
     (tmp_path / "cup" / "texture" / SCENE[1]).unlink()
     with pytest.raises(UserError, match="init: no scene in .*; expected a stage's folder"):

@@ -1,5 +1,6 @@
 """Resume: killed, interrupted, finished; always to the same numbers, bit for bit."""
 
+import ast
 import errno
 import json
 import os
@@ -135,6 +136,37 @@ def test_a_checkpoint_of_another_stage(refused, run, unbroken: Path, tmp_path: P
         "not a whole checkpoint" if change == "system=other" else "of a stage with other parts (size mismatch"
     )
     assert why in said and said.endswith("; move it away, and the stage begins anew")
+
+
+EDITS = {
+    "loops={}": "a state in it cannot be taken",
+    "loops={'fit_loop': {}}": "global_step: 30 in it, 0 in the stage",
+    "callbacks=[]": "callbacks is not of its kind",
+    "callbacks={}": "callbacks has no state of Checkpoints",
+    "callbacks={'Checkpoints': {}}": "callbacks has no state of Checkpoints",
+    "optimizer_states=None": "optimizer_states is not of its kind",
+    "optimizer_states=[]": "optimizer_states: 0 in it, 1 in the stage",
+    "optimizer_states=[{}]": "a state in it cannot be taken",
+    "global_step='a'": "global_step is not of its kind",
+    "global_step=3": "global_step: 3 in it, 30 in the stage",
+}
+
+
+def test_an_edited_checkpoint(refused, unbroken: Path) -> None:
+    last = unbroken / "first/checkpoints/last.ckpt"
+    record = json.loads((unbroken / "run.json").read_text())
+    record["stages"]["first"]["state"] = "running"
+    (unbroken / "run.json").write_text(json.dumps(record))
+    file = unbroken / "config.yaml"
+    file.write_text(file.read_text().replace("max_steps: 30", "max_steps: 60"))  # there is more to do
+    sound = torch.load(last, weights_only=True)
+    for edit, words in EDITS.items():
+        name, _, value = edit.partition("=")
+        torch.save({**sound, name: ast.literal_eval(value)}, last)
+        before = last.read_bytes()
+        line = f"resume: {last}: not a whole checkpoint ({words}); move it away, and the stage begins anew"
+        assert refused(f"resume={unbroken}") == line
+        assert last.read_bytes() == before
 
 
 def test_next_stage_begins_from_the_scene(run) -> None:

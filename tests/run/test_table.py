@@ -83,8 +83,55 @@ def test_a_run_at_work_is_told_from_a_killed_one_with_its_step(tmp_path: Path) -
     assert "| killed | coarse | 29   | 2026-01-01T00:00 | a b  | one / two | 90      |" in text([line])
 
 
-def test_damaged_files_leave_a_line(tmp_path: Path) -> None:
-    (tmp_path / "cup").mkdir()
-    (tmp_path / "cup" / "run.json").write_text('{"state": ')
-    (line,) = rows(tmp_path)
-    assert (line.experiment, line.name, line.state, line.scores, line.place) == ("?", "cup", "?", {}, {})
+DAMAGES = {
+    "run.json": [
+        '{"state": ',
+        "3",
+        "[" * 100_000,
+        '{"tags": null}',
+        '{"experiment": 3, "state": null}',
+        '{"experiment": "a", "state": null}',
+        '{"stages": []}',
+        '{"stages": {"a": 3}}',
+        '{"started": 3}',
+    ],
+    "metrics.json": [
+        '{"psnr": "x"}',
+        '{"psnr": null}',
+        '{"psnr": true}',
+        "[]",
+        '{"psnr": ',
+        '{"psnr": 1' + "0" * 400 + "}",
+    ],
+}
+
+
+@pytest.mark.parametrize(("file", "text"), [(file, text) for file in DAMAGES for text in DAMAGES[file]])
+def test_a_damaged_run_has_a_line_beside_the_others(outputs: Path, file: str, text: str, capsys) -> None:
+    (outputs / "dreamcraft3d" / "small" / "duck" / file).write_text(text)
+    damaged, *others = rows(outputs)
+    assert damaged == ("?", "duck", "damaged", {}, {})
+    assert [run.name for run in others] == ["cup", "fox"]
+    assert main([str(outputs)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+def test_a_start_that_is_no_time_is_damage(tmp_path: Path) -> None:
+    (tmp_path / "cup" / "a").mkdir(parents=True)
+    (tmp_path / "cup" / "a" / "metrics.jsonl").touch()
+    (tmp_path / "cup" / "run.json").write_text('{"stages": {"a": {}}, "started": "yesterday"}')
+    assert [run.state for run in rows(tmp_path)] == ["damaged"]
+
+
+def test_words_are_kept_in_their_line_and_from_the_terminal(outputs: Path, capsys) -> None:
+    record = {
+        "experiment": "a\x1b[31m",
+        "state": "done\n",
+        "note": "one\ntwo\r\u202e",
+        "tags": ["\x07", "a|b"],
+    }
+    (outputs / "dreamcraft3d" / "small" / "cup" / "run.json").write_text(json.dumps(record))
+    assert main([str(outputs)]) == 0
+    said = capsys.readouterr().out
+    assert said.replace("\n", "").isprintable() and len(said.splitlines()) == 5
+    assert "| one two   |" in said and "| a [31m " in said and "a/b" in said

@@ -110,10 +110,11 @@ class Cameras:
 
 
 def pixels(resolution: Callable[[int], float], step: int) -> int:
-    """A picture's side at a step; ValueError if it is none."""
+    """A picture's side at a step, whole as it begins, and rounded on its way; ValueError if it is none."""
     value = resolution(step)
-    if not 1 <= round(value) <= MAX_SIDE:
-        raise ValueError(f"resolution: expected 1 to {MAX_SIDE} pixels a side, got {value:g} at step {step}")
+    if not 1 <= round(value) <= MAX_SIDE or (step == 0 and value != round(value)):
+        expected = f"expected a whole number of pixels a side from 1 to {MAX_SIDE}"
+        raise ValueError(f"resolution: {expected}, got {value:g} at step {step}")
     return round(value)
 
 

@@ -23,6 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from threestudio_like import cache
 from threestudio_like.data.album import Album, Cameras
 from threestudio_like.data.objects import held_out
+from threestudio_like.data.picture import FORMATS
 from threestudio_like.files import replacing
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class Emoji:
             name = name_of(place)
             if name is not None and name not in found:
                 try:
-                    found[name] = Image.open(io.BytesIO(content)).convert("RGBA")
+                    found[name] = Image.open(io.BytesIO(content), formats=FORMATS).convert("RGBA")
                 except (UnidentifiedImageError, OSError) as error:
                     log.warning("skipped %s: %s", place, error)
         return found

@@ -15,6 +15,8 @@ import numpy as np
 import trimesh
 from trimesh.resolvers import ZipResolver
 
+CATALOGUE = Path("/usr/share/sweethome3d/furniture")
+GET = "apt-get install sweethome3d-furniture"
 PROPERTIES = "PluginFurnitureCatalog.properties"
 LARGEST = 1 << 29  # bytes that one model, or the list of them, may unpack to
 

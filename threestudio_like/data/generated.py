@@ -22,6 +22,7 @@ from threestudio_like.data.album import Cameras, camera
 from threestudio_like.data.draw import Light
 from threestudio_like.data.objects import held_out
 from threestudio_like.data.pairs import TRAINED, Pairs
+from threestudio_like.data.picture import FORMATS
 from threestudio_like.data.views import Source
 from threestudio_like.records import Example, View
 
@@ -80,7 +81,7 @@ def read(folder: Path) -> list[Pair]:
 
 
 def _picture(file: Path) -> Float[Tensor, "H W 4"]:
-    with Image.open(file) as image:
+    with Image.open(file, formats=FORMATS) as image:
         return torch.from_numpy(np.asarray(image.convert("RGBA")).astype(np.float32) / 255)
 
 

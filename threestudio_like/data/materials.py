@@ -11,6 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from threestudio_like.data.picture import FORMATS
+
 HEAD = 1 << 16  # bytes in which a file names its materials
 
 
@@ -50,7 +52,7 @@ def _unreadable(path: Path) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Pillow's remark on a size that would fill the memory
         try:
-            with Image.open(path) as picture:
+            with Image.open(path, formats=FORMATS) as picture:
                 picture.load()
         except Exception as error:  # damaged bytes end Pillow in errors of many kinds
             return f"cannot be read ({error or type(error).__name__})"

@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from threestudio_like.data import furniture, objects, shapes
+from threestudio_like.data.furniture import CATALOGUE, GET
 from threestudio_like.records import Mesh
 
-CATALOGUE = Path("/usr/share/sweethome3d/furniture")
+FEW = 12  # choices that are all named
 SEED = 0  # of the numbered shapes
 
 
@@ -66,11 +67,12 @@ def model(name: str, folder: Path) -> furniture.Model:
     """The catalogue's model of this name; spaces and hyphens are alike, and so are letters of either case."""
     words, _, number = name.rpartition("/") if re.search(r"/\d+$", name) else (name, "", "1")
     if not any(folder.glob("*.sh3f")):
-        raise ValueError(f"furniture: no catalogue in {folder}; apt-get install sweethome3d-furniture")
+        raise ValueError(f"furniture: no catalogue in {folder}; {GET}")
     models = list(furniture.models(folder))
     found = [each for each in models if hyphened(each.name) == hyphened(words)]
     if not found:
-        raise ValueError(f"furniture: no {words!r}{nearest(words, {each.name for each in models})}")
+        names = {hyphened(each.name) for each in models}
+        raise ValueError(f"furniture: no {words!r}{nearest(hyphened(words), names, 'furniture/')}")
     if not 1 <= int(number) <= len(found):
         raise ValueError(f"furniture: there are {len(found)} of {words!r}, counted from 1; got {number}")
     return found[int(number) - 1]
@@ -81,9 +83,14 @@ def hyphened(name: str) -> str:
     return re.sub(r"[\W_]+", "-", name.lower()).strip("-")
 
 
-def nearest(word: str, choices: set[str] | dict) -> str:
-    """`; did you mean …?`, or the choices where they are few."""
+def nearest(word: str, choices: set[str] | dict, kind: str = "") -> str:
+    """`; did you mean …?`, or the choices where they are few, or those of many that are least unlike it.
+
+    Each is written with its `kind` before it.
+    """
     near = get_close_matches(word, map(str, choices), n=1)
     if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; choose one of {', '.join(sorted(choices))}" if len(choices) <= 12 else ""
+        return f"; did you mean {kind + near[0]!r}?"
+    few = len(choices) <= FEW
+    shown = sorted(choices) if few else get_close_matches(word, map(str, choices), n=5, cutoff=0.0)
+    return f"; choose one of {'' if few else f'{len(choices)}, such as '}{', '.join(kind + s for s in shown)}"

@@ -178,7 +178,9 @@ class Objects:
     def __init__(self, *, path: str, cache: str | None) -> None:
         self.path = Path(os.path.expanduser(path))
         if not self.path.exists():
-            raise ValueError(f"path: no such file or folder {path!r}")
+            get = f"; {furniture.GET}, or give a folder of meshes, or take another source, such as shapes"
+            catalogue = self.path == furniture.CATALOGUE
+            raise ValueError(f"path: no such file or folder {path!r}{get if catalogue else ''}")
         self.cache = cache
 
     def load(self) -> list[Object]:

@@ -16,12 +16,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import EpsImagePlugin, Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from threestudio_like.ops.texture import fill
 
 FEWEST = 16  # pixels of an object
+# what is read, whatever the file is called; all of it by Pillow itself, which has EPS drawn by Ghostscript
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA")
+Image.ID[:] = [each for each in Image.ID if each != EpsImagePlugin.EpsImageFile.format]  # nor by trimesh
 DAMAGES = (OSError, SyntaxError, EOFError, ValueError, RuntimeError, MemoryError)  # Pillow's, on bad bytes
 Matte = Callable[[Tensor], Tensor]  # rgb [H W 3] to alpha [H W 1]
 
@@ -52,7 +55,7 @@ def decoded(path: Path, max_pixels: int, *, key: str, upright: bool) -> Image.Im
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on size and metadata; the limit below is ours
         try:
-            with Image.open(path) as opened:
+            with Image.open(path, formats=FORMATS) as opened:
                 if opened.width * opened.height > max_pixels:
                     raise Image.DecompressionBombError
                 return _in_srgb(_eight_bits(ImageOps.exif_transpose(opened) if upright else opened))

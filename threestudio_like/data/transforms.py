@@ -71,12 +71,20 @@ def listed(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 
 def entries(file: Path) -> list[dict[str, Any]]:
     """The frames of one file."""
+    tree: Any = None
+    problem = ""
     try:
         tree = json.loads(file.read_text())
-        shared = {name: value for name, value in tree.items() if name != "frames"}
-        found = [{**shared, **frame} for frame in tree["frames"]]
-    except (ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"dataset: {file} is not a list of frames ({error!r})") from error
+    except RecursionError:
+        problem = "too many brackets in each other"
+    except ValueError as error:
+        problem = f"not JSON: {error}"
+    listed = tree.get("frames") if isinstance(tree, dict) else None
+    if not isinstance(listed, list) or not all(isinstance(frame, dict) for frame in listed):
+        problem = problem or "expected 'frames': a list, and in it for each picture its file_path and pose"
+        raise ValueError(f"dataset: {file} is not a list of frames ({problem})")
+    shared = {name: value for name, value in tree.items() if name != "frames"}
+    found = [{**shared, **frame} for frame in listed]
     if not found:
         raise ValueError(f"dataset: {file} has no frames")
     for frame in found:
@@ -92,24 +100,48 @@ def frames(folder: Path, listed: list[dict[str, Any]], side: int) -> list[Frame]
 
 def frame(folder: Path, entry: Mapping[str, Any], side: int) -> Frame:
     """One picture: its pixels become square, its longer side at most `side` of them."""
-    name = str(entry.get("file_path", ""))
+    name = path_in(entry, "file_path")
     pixels = opened(folder, name)
     if "mask_path" in entry:
-        mask = opened(folder, str(entry["mask_path"]))[..., :1]
+        mask = opened(folder, path_in(entry, "mask_path"))[..., :1]
         if mask.shape[:2] != pixels.shape[:2]:
             raise ValueError(f"dataset: the mask of {name!r} has another size than the picture")
         pixels = torch.cat([pixels[..., :3], mask], dim=-1)
     elif pixels[..., 3].min() > 0.98:
         raise ValueError(f"dataset: {name!r} has no alpha; cut the object out, or give masks (mask_path)")
     try:
-        c2w = torch.tensor(entry["transform_matrix"], dtype=torch.float32)
+        c2w = matrix(entry.get("transform_matrix"))
         lens = lens_of(entry, *pixels.shape[:2])
-    except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        raise ValueError(f"dataset: the pose or lens of {name!r} cannot be read ({error!r})") from error
+    except (ValueError, ArithmeticError) as error:
+        problem = error if isinstance(error, ValueError) else "a number is 0 or too large"
+        raise ValueError(f"dataset: the pose or lens of {name!r} cannot be read ({problem})") from error
     check_pose(c2w, name)
     if not all(map(math.isfinite, lens)) or min(lens.fl_x, lens.fl_y) <= 0:
         raise ValueError(f"dataset: the lens of {name!r} has no positive focal length, or is not finite")
     return shrunk(Frame(pixels, c2w, lens), side)
+
+
+def path_in(entry: Mapping[str, Any], key: str) -> str:
+    """A file's name that a frame gives."""
+    if not isinstance(entry.get(key), str):
+        raise ValueError(f"dataset: {key} of a frame must be a text, got {entry.get(key)!r}")
+    return entry[key]
+
+
+def matrix(rows: Any) -> Tensor:
+    """The numbers of a pose, in any shape."""
+    try:
+        return torch.tensor(rows, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError) as error:  # torch's own words are of Python
+        raise ValueError("transform_matrix must be 4 rows of 4 numbers") from error
+
+
+def number(entry: Mapping[str, Any], key: str, absent: int | float | None = None) -> float:
+    """What a frame says of its lens."""
+    value = entry.get(key, absent)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise ValueError(f"{key} must be a number, got {value!r}")
+    return float(value)
 
 
 def check_pose(c2w: Tensor, name: str) -> None:
@@ -136,13 +168,17 @@ def opened(folder: Path, name: str) -> Float[Tensor, "H W 4"]:
 
 def lens_of(entry: Mapping[str, Any], height: int, width: int) -> Lens:
     """From focal lengths and a principal point (in a picture of w by h, where given), or from an angle."""
+    w, h = number(entry, "w", width), number(entry, "h", height)
+    if (
+        min(abs(width * h / w - height), abs(height * w / h - width)) > 1
+    ):  # a smaller copy's sides are rounded
+        raise ValueError(f"w and h are {w:g} and {h:g}, the picture's sides {width} and {height}")
     if "fl_x" in entry or "fl_y" in entry:
-        fl_x = float(entry.get("fl_x", entry.get("fl_y", 0.0)))
-        fl_y = float(entry.get("fl_y", fl_x))
-        w, h = float(entry.get("w", width)), float(entry.get("h", height))
-        cx, cy = float(entry.get("cx", w / 2)), float(entry.get("cy", h / 2))
+        fl_x = number(entry, "fl_x" if "fl_x" in entry else "fl_y")
+        fl_y = number(entry, "fl_y", fl_x)
+        cx, cy = number(entry, "cx", w / 2), number(entry, "cy", h / 2)
         return Lens(fl_x * width / w, fl_y * height / h, cx * width / w, cy * height / h)
-    fl = 0.5 * width / math.tan(0.5 * float(entry["camera_angle_x"]))
+    fl = 0.5 * width / math.tan(0.5 * number(entry, "camera_angle_x"))
     return Lens(fl, fl, 0.5 * width, 0.5 * height)
 
 

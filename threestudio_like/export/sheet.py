@@ -43,5 +43,5 @@ def write_sheet(
 
 def shrunk(file: Path, height: int) -> Image.Image:
     """A picture at this height, its sides as they are to each other."""
-    with Image.open(file) as opened:
+    with Image.open(file, formats=["PNG"]) as opened:
         return opened.convert("RGB").resize((max(1, round(opened.width * height / opened.height)), height))

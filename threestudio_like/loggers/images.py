@@ -43,14 +43,14 @@ def from_pillow(image: Image.Image) -> Float[Tensor, "H W 3"]:
 
 def opened(file: Path) -> Float[Tensor, "H W 3"]:
     """A picture from its file, in [0, 1]."""
-    with Image.open(file) as image:
+    with Image.open(file, formats=["PNG"]) as image:
         return from_pillow(image)
 
 
 def sheet(files: Mapping[str, Path], width: int) -> Float[Tensor, "H width 3"]:
     """Pictures one above the other, each `width` pixels wide at most, under its caption."""
     font = ImageFont.load_default(14)
-    shown = {name: Image.open(file).convert("RGB") for name, file in files.items()}
+    shown = {name: Image.open(file, formats=["PNG"]).convert("RGB") for name, file in files.items()}
     for image in shown.values():
         image.thumbnail((width, width))
     board = Image.new("RGB", (width, sum(image.height + CAPTION for image in shown.values())), "white")

@@ -57,6 +57,6 @@ def record(folder: Path) -> dict[str, Any]:
     """run.json, or nothing where it is damaged."""
     try:
         found = json.loads((folder / "run.json").read_text())
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

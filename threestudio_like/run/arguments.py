@@ -17,6 +17,7 @@ from threestudio_like.run.inputs import PATHS, check_path
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TEXTS = ("prompt", "note")  # anything is a text, `null` and `true` too; a path's `null` stays null
+QUOTED = r"'(?:\\.|[^\\'])*'|\"(?:\\.|[^\\\"])*\""  # a backslash before a quote keeps it inside
 SWEEP = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
 
 
@@ -57,8 +58,8 @@ def quoted_text(value: str) -> str:
 
 
 def already_quoted(value: str) -> bool:
-    """Whether the value begins and ends with one kind of quote."""
-    return len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    """Whether it is one of Hydra's quoted strings, or several with commas: `"a" or "b"` is a raw text."""
+    return re.fullmatch(rf"({QUOTED})(\s*,\s*({QUOTED}))*", value, flags=re.DOTALL) is not None
 
 
 def checked(arguments: list[str]) -> list[str]:

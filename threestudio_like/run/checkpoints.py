@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,21 @@ from pytorch_lightning.callbacks import Checkpoint
 from threestudio_like.data.stream import ends_step
 from threestudio_like.files import replacing
 from threestudio_like.ranges import Count
-from threestudio_like.run.errors import UserError, one_line
+from threestudio_like.run.errors import UserError, joined, one_line
 
 STRANGE = ("Error(s) in loading state_dict", "loaded state dict")  # how torch's complaints begin
-# without them Lightning cannot go on
-NEEDED = {"state_dict", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers"}
+# what Lightning goes on from: without one of them it cannot, and of some it would not look what they are
+NEEDED = {
+    "state_dict": dict,
+    "global_step": int,
+    "loops": dict,
+    "callbacks": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
+COUNTED = ("global_step", "optimizer_states", "lr_schedulers")  # what Lightning does not compare
+AWAY = "move it away, and the stage begins anew"
+RESTORING = "pytorch_lightning.trainer.connectors.checkpoint_connector"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -39,14 +50,45 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: str | Path, *args: Any, **settings: Any) -> dict[str, Any]:
         """Plain values only; whatever else is in the file is not run, and refused in one line."""
-        text = "not a whole checkpoint; move it away, and the stage begins anew"
+        if not Path(path).is_file():  # a pipe would be waited for
+            raise not_whole(path, "no file")
         try:
             found = super().load_checkpoint(path, *args, **settings)
         except Exception as error:  # damaged bytes end the reader in errors of any kind
-            raise UserError(f"resume: {path}: {text}") from error
-        if not isinstance(found, dict) or not set(found) >= NEEDED:
-            raise UserError(f"resume: {path}: {text}")
+            raise not_whole(path, "it cannot be read") from error
+        if problem := wrong_in(found):
+            raise not_whole(path, problem)
         return found
+
+
+def not_whole(path: str | os.PathLike[str], problem: str) -> UserError:
+    """What to say of a file that nothing can go on from."""
+    return UserError(f"resume: {path}: not a whole checkpoint ({problem}); {AWAY}")
+
+
+def wrong_in(found: Any) -> str:
+    """What a checkpoint lacks, or has of the wrong kind, before anything takes it; empty if nothing."""
+    if not isinstance(found, dict):
+        return "it holds no names"
+    for name, kind in NEEDED.items():
+        if not isinstance(found.get(name), kind) or isinstance(found[name], bool):
+            return f"{name} is not of its kind" if name in found else f"no {name}"
+    if found["global_step"] < 0:
+        return "global_step is below 0"
+    for name in ("state_dict", "optimizer_states"):
+        for key, tensor in tensors(found[name], name):
+            if not torch.isfinite(tensor).all():
+                return f"{key} is not finite"
+    return ""
+
+
+def tensors(tree: Any, key: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor in a tree, with its full key."""
+    if isinstance(tree, torch.Tensor):
+        yield key, tree
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for name, value in items:
+        yield from tensors(value, joined(key, str(name)))
 
 
 class Checkpoints(Checkpoint):
@@ -57,10 +99,15 @@ class Checkpoints(Checkpoint):
         self.saved_at = 0
         self.interrupted = False
         self.seconds = 0.0
+        self.loaded: list[int] | None = None  # what the checkpoint has of COUNTED
         self._since = time.monotonic()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The clock starts where the loaded checkpoint stopped."""
+        """The clock starts where the loaded checkpoint stopped, if it had a state for everything."""
+        own = [trainer.global_step, len(trainer.optimizers), len(trainer.lr_scheduler_configs)]
+        for name, saved, here in zip(COUNTED, self.loaded or own, own, strict=True):
+            if saved != here:
+                raise not_whole(path(trainer.default_root_dir), f"{name}: {saved} in it, {here} in the stage")
         self.saved_at = trainer.global_step
         self._since = time.monotonic()
 
@@ -82,6 +129,15 @@ class Checkpoints(Checkpoint):
     def rested(self, seconds: float) -> None:
         """Time that was a pause, and no work."""
         self._since += seconds
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep what Lightning passes over: callbacks and optimisers that have no state in it."""
+        self.loaded = [checkpoint["global_step"], *(len(checkpoint[name]) for name in COUNTED[1:])]
+        own = checkpoint["callbacks"].get(self.state_key)
+        if not isinstance(own, dict) or type(own.get("seconds")) not in (int, float):
+            raise not_whole(path(trainer.default_root_dir), f"callbacks has no state of {self.state_key}")
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values only: checkpoints are loaded with weights_only."""
@@ -113,15 +169,25 @@ class Checkpoints(Checkpoint):
 
 @contextmanager
 def loading(file: Path) -> Iterator[None]:
-    """What torch says of a checkpoint whose parameters are not this stage's, in one line."""
+    """What stops Lightning while it goes back to a checkpoint, in one line: other parts, or damage."""
     try:
         yield
-    except (RuntimeError, ValueError) as error:
-        if not str(error).startswith(STRANGE):
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:  # what is wrong deep in a state ends its reader in errors of any kind
+        if not restoring(error):
             raise
+        if not str(error).startswith(STRANGE):
+            raise not_whole(file, "a state in it cannot be taken") from error
         first = one_line("\n".join(str(error).splitlines()[1:2]) or error)
-        text = f"of a stage with other parts ({first[:200]}); move it away, and the stage begins anew"
-        raise UserError(f"resume: {file}: {text}") from error
+        raise UserError(f"resume: {file}: of a stage with other parts ({first[:200]}); {AWAY}") from error
+
+
+def restoring(error: BaseException) -> bool:
+    """Whether it was raised while Lightning restored a checkpoint."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    names = [frame.f_code.co_name for frame in frames if frame.f_globals.get("__name__") == RESTORING]
+    return any(name.lstrip("_").startswith("restore") for name in names)
 
 
 def path(stage: str | os.PathLike[str]) -> Path:

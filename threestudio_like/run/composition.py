@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from threestudio_like.files import Unwritable
-from threestudio_like.run.errors import UserError, hint, joined, one_line
+from threestudio_like.run.errors import UserError, brief, hint, joined, one_line
 from threestudio_like.run.inputs import AUTO, SOURCES, at, check_words, given, source, with_input
 from threestudio_like.run.plan import check_plan
 from threestudio_like.run.signatures import check_loaded
@@ -25,6 +26,7 @@ from threestudio_like.run.signatures import check_loaded
 MISTAKES = (UserError, Unwritable, HydraException, OmegaConfBaseException, yaml.YAMLError)
 USERS = {"ValueError", "FileNotFoundError", "MisconfigurationException"}  # what a constructor says to them
 KEPT_OPEN = ("resume", "plan", "ops.backend", "tags", "note", "dry", "viewer")  # may change in a resume
+UNKNOWN = r"Could not (?:override|delete from config.) '([^']+)'"  # Hydra's words for a key that is not there
 MOST = 60  # options of a group that are listed
 EXPORT, VIEWER = "export.", "viewer."  # and all keys below them
 
@@ -133,12 +135,12 @@ def said(error: BaseException, arguments: list[str], configs: Path) -> str:
     full_key = re.search(r"^\s*full_key: (\S+)", str(error), flags=re.MULTILINE)
     if missing := re.search(r"In '([^']+)': Could not (?:find|load) '([^'/]+)/([^']*)'", str(error)):
         return no_option(missing[1], missing[2], missing[3], arguments, configs)
-    if unknown := re.search(r"Could not (?:override|delete from config.) '([^']+)'", str(error)):
+    if unknown := re.search(UNKNOWN, str(error)):
         return f"{unknown[1]}: no such key{near_override(unknown[1], arguments, configs)}"
     if isinstance(error, OmegaConfBaseException) and full_key:
         return f"{full_key[1]}: {one_line(lines[0])}"
     if "group override must be" in str(error):
-        for group, option in re.findall(r"(?m)^[+~]*([\w/]+)(?:@[\w.]+)?=(.*)$", "\n".join(arguments)):
+        for group, option in chosen(arguments):
             options = siblings(group, [configs, *more_configs(arguments)])
             if options and option not in options:
                 return f"{group}: no option {option!r}{hint(option, options, few=MOST)}"
@@ -179,13 +181,26 @@ def damaged(error: BaseException, arguments: list[str]) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
         return f"{mark.name}: line {mark.line + 1}, column {mark.column + 1}: {one_line(error.problem)}"
-    return f"not YAML: {one_line(error)}" if isinstance(error, yaml.YAMLError) else ""
+    if isinstance(error, yaml.YAMLError):
+        return f"not YAML: {one_line(error)}"
+    names = [f"{group}/{option}.yaml" for group, option in chosen(arguments)]
+    for file in (folder / name for folder in more_configs(arguments) for name in names):
+        with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
+            if not isinstance(found := yaml.safe_load(file.read_bytes()), (dict, type(None))):
+                return f"{file}: expected keys and their values, got {brief(repr(found))}"
+    return ""
+
+
+def chosen(arguments: list[str]) -> list[tuple[str, str]]:
+    """What the command line asks for that may be a group and its option."""
+    return re.findall(r"(?m)^[+~]*([\w/]+)(?:@[\w.]+)?=(.*)$", "\n".join(arguments))
 
 
 def siblings(group: str, folders: list[Path]) -> list[str]:
     """All options of a group."""
     homes = [folder / group for folder in folders]
-    return [str(file.relative_to(home).with_suffix("")) for home in homes for file in home.rglob("*.yaml")]
+    files = [(file, home) for home in homes for file in home.rglob("*.yaml") if file.is_file()]
+    return [str(file.relative_to(home).with_suffix("")) for file, home in files]
 
 
 def more_configs(arguments: list[str]) -> list[Path]:
@@ -194,17 +209,20 @@ def more_configs(arguments: list[str]) -> list[Path]:
     return [Path(folder) for folder in re.findall(r"(?:^|\0)(?:--config-dir|-cd)[=\0]([^\0]+)", text)]
 
 
-def near_override(key: str, arguments: list[str], configs: Path) -> str:
-    """Compose again without the override that failed, and look what is near it there."""
+def near_override(key: str, arguments: list[str], configs: Path, without: tuple[str, ...] = ()) -> str:
+    """Compose again without the override that failed, nor others that do, and look what is near it there."""
     overrides = [a for a in arguments if ("=" in a or a.startswith("~")) and not a.startswith("-")]
-    others = [o for o in overrides if o.lstrip("+~").split("=")[0] != key]
+    others = [o for o in overrides if o.lstrip("+~").split("=")[0] not in (key, *without)]
     paths = ", ".join(f"file://{folder.resolve()}" for folder in more_configs(arguments))
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(configs), version_base="1.3"):
             node: Any = hydra.compose("config", overrides=[*others, f"hydra.searchpath=[{paths}]"])
-    except (HydraException, OmegaConfBaseException):
-        return ""
+    except (HydraException, OmegaConfBaseException) as error:
+        other = re.search(UNKNOWN, str(error))
+        if other is None or other[1] in without:
+            return ""
+        return near_override(key, arguments, configs, (*without, other[1]))
     for name in key.split("@")[-1].split("."):
         if not isinstance(node, DictConfig) or name not in node:
             if not isinstance(node, DictConfig):
@@ -220,8 +238,13 @@ def saved(folder: Path, overrides: list[str], config: DictConfig) -> dict[str, A
 
     Anything else that it gives beside must be what the run has.
     """
-    before = plain(run_in(folder) / "config.yaml")
-    check_loaded(before, str(folder / "config.yaml"))
+    file = run_in(folder) / "config.yaml"
+    before = plain(file)
+    check_loaded(before, str(file))
+    try:
+        check_plan(before)
+    except UserError as error:
+        raise UserError(f"resume: {file}: {error}") from error
     tree, values = OmegaConf.create(before), dict(leaves(before, ""))
     for override in overrides:
         name = override.lstrip("+~").split("=")[0]
@@ -259,6 +282,8 @@ def run_in(folder: Path) -> Path:
     try:
         if all((folder / name).is_file() for name in ("config.yaml", "run.json")):
             return folder
+        if run := next((above for above in folder.parents if (above / "run.json").is_file()), None):
+            raise UserError(f"resume: no run in {folder}, which is a part of one; write resume={run}")
         if folder.is_file():
             raise UserError(f"resume: {folder} is a file; expected the folder of a run")
         inside, beside = ([f.parent for f in place.glob("*/run.json")] for place in (folder, folder.parent))

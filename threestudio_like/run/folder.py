@@ -22,7 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO
 
-from threestudio_like.files import Unwritable, write, writing
+from threestudio_like.files import Unwritable, clear, write, writing
 from threestudio_like.run.errors import UserError, one_line
 
 PACKAGES = (
@@ -47,14 +47,13 @@ class RunFolder:
         self.path = path
         self.writes = writes
         self._lock = lock(path) if writes else None
-        file = path / "run.json"
         try:
-            self.manifest: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-            if file.exists() and not {"plan", "overrides"} <= set(self.manifest):
-                raise ValueError("it is not the record of a run")
-        except (ValueError, TypeError) as error:  # TypeError: JSON, but not a mapping
+            self.manifest = manifest(path / "run.json")
+        except UserError:
             self.close()
-            raise UserError(f"resume: {file} cannot be read ({error})") from error
+            raise
+        if writes:
+            clear(path)  # its lock is held
 
     def record(self, **values: Any) -> None:
         """Set values of the manifest and write it."""
@@ -75,6 +74,44 @@ class RunFolder:
         """Let another process have it."""
         if self._lock is not None:
             self._lock.close()
+
+
+def manifest(file: Path) -> dict[str, Any]:
+    """What run.json says; nothing where it is not there yet."""
+    found: dict[str, Any] = {}
+    if not file.exists():
+        return found
+    try:
+        found = json.loads(file.read_text())
+        problem = unlike(found)
+    except RecursionError:
+        problem = "too many brackets in each other"
+    except (ValueError, OSError) as error:
+        problem = one_line(error)
+    if problem:
+        raise UserError(f"resume: {file} cannot be read ({problem})")
+    return found
+
+
+def unlike(record: Any) -> str:
+    """What a run's record does not have as it was written; empty if nothing that is gone by."""
+    if not isinstance(record, dict) or not {"plan", "overrides"} <= set(record):
+        return "it is not the record of a run"
+    for name in ("plan", "overrides"):
+        if not isinstance(record[name], list) or not all(isinstance(word, str) for word in record[name]):
+            return f"{name!r} is not a list of words"
+    for name in ("stages", "after"):
+        parts = record.get(name, {})
+        if not isinstance(parts, dict) or not all(map(is_part, parts.values())):
+            return f"{name!r} does not say of each how it ended"
+    return ""
+
+
+def is_part(said: Any) -> bool:
+    """Whether it may be what a record says of one stage or step."""
+    if not isinstance(said, dict):
+        return False
+    return isinstance(said.get("seconds", 0.0), (int, float)) and isinstance(said.get("result", {}), dict)
 
 
 @contextmanager

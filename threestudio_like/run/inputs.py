@@ -124,6 +124,9 @@ def scene_at(name: str) -> Path:
     except OSError as error:
         raise UserError(f"init: cannot read {name!r} ({error.strerror})") from error
     what = f"no scene in {name!r}" if there else f"no such folder {name!r}"
+    if path.is_file():
+        what = f"{name!r} is a file"
+        near = [str(path.parent)] if path.name in SCENE else near
     expected = "" if near else f"; expected a stage's folder, with {' and '.join(SCENE)}"
     raise UserError(f"init: {what}{hint(name, near) or expected}")
 
@@ -142,6 +145,8 @@ def found(key: str, name: str) -> Path:
             next(place.iterdir(), None) if place.is_dir() else place.open("rb").close()  # may it be read?
             return place.resolve()
         near = [str(path.with_name(f.name)) for f in path.parent.iterdir()] if path.parent.is_dir() else []
+        if not places and path.is_symlink():
+            raise UserError(f"{key}: {name!r} is a link that leads nowhere")
     except OSError as error:
         raise UserError(f"{key}: cannot read {brief(repr(name))} ({error.strerror})") from error
     if places:

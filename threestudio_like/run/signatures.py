@@ -22,6 +22,7 @@ HYDRA_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 MISSING = "???"
 SCHEDULES = "threestudio_like.schedule."
 HOUSE = ("threestudio_like", "systems", "hydra_plugins")
+SCHEDULE = Callable[[int], float]
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
@@ -166,7 +167,18 @@ def check_type(value: Any, annotation: Any, key: str) -> None:
     if isinstance(value, str) and is_class(annotation):
         swap = f"; to swap a part write {group_of(key)}@{key}={value}"
         raise UserError(f"{key}: expected a part ({annotation.__name__}), got {got}{swap}")
-    raise UserError(f"{key}: expected {title_of(annotation)}, got {got}")
+    if annotation == SCHEDULE and fits(value, float):
+        raise UserError(
+            f"{key}: expected a part with settings of its own, got {got}; write {key}.value={got}"
+        )
+    free = infinite(value) and fits(-1e9, annotation)  # a range says more
+    kind = "a finite number" if free else title_of(annotation)
+    raise UserError(f"{key}: expected {kind}, got {got}")
+
+
+def infinite(value: Any) -> bool:
+    """Whether it is infinity or no number."""
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def inside(value: Any, annotation: Any) -> list[tuple[str, Any, Any]]:
@@ -206,6 +218,8 @@ def title_of(annotation: Any) -> str:
         return words + " and ".join(map(str, rules))
     if annotation is type(None):
         return "null"
+    if typing.get_origin(annotation) is Callable:
+        return "a part"
     return annotation.__name__ if inspect.isclass(annotation) else str(annotation).replace("typing.", "")
 
 
@@ -244,8 +258,7 @@ def literal_fits(value: Any, annotation: Any, container: Any, choices: tuple[Any
     if annotation is bool:
         return isinstance(value, bool)
     if annotation in (int, float):
-        finite = not isinstance(value, float) or math.isfinite(value)
-        return isinstance(value, (int, annotation)) and not isinstance(value, bool) and finite
+        return isinstance(value, (int, annotation)) and not isinstance(value, bool) and not infinite(value)
     if annotation in (str, Path):
         return isinstance(value, str)
     if not inspect.isclass(container):

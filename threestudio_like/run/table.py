@@ -3,7 +3,7 @@
 A line is read from a run's run.json (its state), metrics.json (its scores) and, while a stage is not
 finished, the stage's metrics.jsonl (its step); nothing is computed anew. The seconds of a run that is not
 finished are those from its start to the last that it logged. A run is called killed if it says that it is
-running and no process is.
+running and no process is, and damaged if its files are not what a run writes.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ CLOCK = "%Y-%m-%dT%H:%M:%S%z"
 TAIL = 1 << 16  # bytes of a log, in which its last line is
 
 
+class Damaged(ValueError):
+    """A run's file that says something else than runs do."""
+
+
 class Row(NamedTuple):
     """One run."""
 
@@ -51,36 +55,51 @@ def rows(folder: Path) -> list[Row]:
     """Every run below `folder`, by experiment and name."""
     found = []
     for manifest in folder.rglob("run.json"):
-        record, scores = read(manifest), read(manifest.with_name("metrics.json"))
-        kept = {name: scores[name] for name in SCORES if name in scores}
-        state = record.get("state", "?")
-        if state == "running" and not at_work(manifest.parent):
-            state = "killed"
-        name, place = where(record, manifest.parent)
-        if state != "finished" and (spent := age(record, manifest.parent / name)):
-            kept["seconds"] = spent
-        found.append(Row(record.get("experiment", "?"), manifest.parent.name, state, kept, place))
+        try:
+            found.append(row(manifest.parent))
+        except (OSError, ValueError, OverflowError, RecursionError):  # Damaged, and JSON's own
+            found.append(Row("?", manifest.parent.name, "damaged", {}))
     return sorted(found, key=lambda run: run[:3])
+
+
+def row(folder: Path) -> Row:
+    """The line of one run; Damaged, or JSON's own error, if its files are not what a run writes."""
+    record, scores = read(folder / "run.json"), read(folder / "metrics.json")
+    kept = {name: float(value(scores, name, (int, float), 0.0)) for name in SCORES if name in scores}
+    state = value(record, "state", str, "?")
+    if state == "running" and not at_work(folder):
+        state = "killed"
+    name, place = where(record, folder)
+    if state != "finished" and (spent := age(record, folder / name)):
+        kept["seconds"] = spent
+    return Row(value(record, "experiment", str, "?"), folder.name, state, kept, place)
 
 
 def read(file: Path) -> dict[str, Any]:
     """A file of a run, which may not be there yet."""
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
+    values = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if not isinstance(values, dict):
+        raise Damaged(file)
+    return values
+
+
+def value(record: Mapping[str, Any], name: str, kind: type | tuple[type, ...], absent: Any) -> Any:
+    """What a record says, if it is of its kind."""
+    found = record.get(name, absent)
+    if not isinstance(found, kind) or isinstance(found, bool):
+        raise Damaged(name)
+    return found
 
 
 def where(record: Mapping[str, Any], folder: Path) -> tuple[str, dict[str, str]]:
     """The stage that a run is in or ended with, and what the line says of it, by column."""
-    stages = record.get("stages", {})
+    stages = value(record, "stages", dict, {})
     name = next(reversed(stages), "")
-    steps = stages[name].get("steps") if name else None
+    steps = value(stages, name, dict, {}).get("steps")
     step = last_step(folder / name / "metrics.jsonl") if name and steps is None else steps
-    said = {"stage": name, "step": step, "started": str(record.get("started", ""))[:16]}
-    said |= {"tags": " ".join(record.get("tags", [])), "note": record.get("note", "")}
-    return name, {column: str(value) for column, value in said.items() if value not in (None, "")}
+    said = {"stage": name, "step": step, "started": value(record, "started", str, "")[:16]}
+    said |= {"tags": " ".join(map(str, value(record, "tags", list, []))), "note": record.get("note", "")}
+    return name, {column: str(text) for column, text in said.items() if text not in (None, "")}
 
 
 def last_step(file: Path) -> int | None:
@@ -131,11 +150,16 @@ def text(runs: Iterable[Row]) -> str:
     lines = [["experiment", "name", "state", *places, *names]]
     for run in runs:
         numbers = [f"{run.scores[name]:.3g}" if name in run.scores else "" for name in names]
-        words = [run.place.get(name, "").replace("|", "/") for name in places]
-        lines.append([run.experiment, run.name, run.state, *words, *numbers])
+        words = [run.place.get(name, "") for name in places]
+        lines.append([*map(shown, (run.experiment, run.name, run.state, *words)), *numbers])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
+
+
+def shown(words: str) -> str:
+    """In one cell of one line; what a terminal would obey, or cannot show, is a space."""
+    return "".join(letter if letter.isprintable() else " " for letter in words).replace("|", "/")
 
 
 def main(arguments: list[str]) -> int:

@@ -27,6 +27,7 @@ from threestudio_like.run.folder import lock
 
 SENT = "THREESTUDIO_LIKE_JOBS"  # tells the processes that Lightning starts what the first one is at
 
+OTHERS = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "NODE_RANK")  # hints that others start the processes
 POOL = "JoblibLauncher"  # of processes that all end when one is killed
 Batch = Sequence[list[str]]  # the overrides of jobs that may run at once
 
@@ -87,10 +88,11 @@ class Jobs(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Everything, and its summary at the end, whatever the end is."""
-        from threestudio_like.run import processes  # torch, which mistakes so far need not wait for
+        if any(name in os.environ for name in OTHERS):
+            from threestudio_like.run import processes  # torch, which mistakes so far need not wait for
 
-        if processes.started_by_others():
-            raise UserError("-m: a sweep is begun by one process; leave out torchrun, srun and NODE_RANK")
+            if processes.started_by_others():
+                raise UserError("-m: a sweep is begun by one process; leave out torchrun, srun and NODE_RANK")
         if not first_process():
             return self.follow()
         assert self.hydra_context is not None

@@ -41,6 +41,15 @@ def test_a_folder_that_another_job_took_is_not_its_own(tmp_path: Path) -> None:
     ]
 
 
+def test_a_damaged_record_ends_no_summary(tmp_path: Path) -> None:
+    folder = left(tmp_path / "runs" / "cup", state="finished", job=0)
+    jobs.note(tmp_path, 0, folder=str(folder))
+    (folder / "metrics.json").write_text("{torn")
+    assert (jobs.read(tmp_path)[0].state, jobs.read(tmp_path)[0].metrics) == ("finished", {})
+    (folder / "run.json").write_text("[" * 100_000)
+    assert jobs.read(tmp_path) == [jobs.Job(0, (), "damaged", folder, "", {})]
+
+
 def test_a_running_job_without_its_process_was_killed(tmp_path: Path) -> None:
     folder = left(tmp_path / "runs" / "cup", state="running", job=0)
     jobs.note(tmp_path, 0, folder=str(folder))

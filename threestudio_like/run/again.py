@@ -5,13 +5,13 @@ Settings are those of the whole tree but for what says nothing of the result: it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from threestudio_like.run.composition import leaves, plain
 from threestudio_like.run.errors import UserError
+from threestudio_like.run.folder import recorded
 from threestudio_like.run.inputs import AUTO, at
 
 SILENT = ("resume", "dry", "tags", "note", "ops.backend")
@@ -45,18 +45,9 @@ def settings(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 def finished(folder: Path) -> bool:
     """Whether nothing is left to do."""
-    return record(folder).get("state") == "finished"
+    return recorded(folder / "run.json").get("state") == "finished"
 
 
 def began(folder: Path) -> str:
     """When; times of one zone sort as text."""
-    return str(record(folder).get("started", ""))
-
-
-def record(folder: Path) -> dict[str, Any]:
-    """run.json, or nothing where it is damaged."""
-    try:
-        found = json.loads((folder / "run.json").read_text())
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return str(recorded(folder / "run.json").get("started", ""))

@@ -179,6 +179,15 @@ def held(path: Path) -> bool:
     return False
 
 
+def recorded(file: Path) -> dict[str, Any]:
+    """What a JSON file that a run left says; nothing where there is none, or a damaged one."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def slug(text: str) -> str:
     """Words joined by hyphens: what is safe as a folder's name in any file system, and in HTML."""
     plain = unicodedata.normalize("NFKC", text).lower()

@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from threestudio_like.files import write
-from threestudio_like.run.folder import RunFolder, at_work, held, hold
+from threestudio_like.run.folder import RunFolder, at_work, held, hold, recorded
 
 FOLDER = "jobs"
 POLL = 0.5  # seconds between looks at what others do
@@ -33,7 +33,8 @@ class Pruned(Exception):
 class Job(NamedTuple):
     """One run of a sweep.
 
-    state: finished, failed, pruned, interrupted, killed, running; refused where it left no folder; or sent.
+    state: finished, failed, pruned, interrupted, killed, running, damaged (its record); refused where it left
+        no folder; or sent.
     """
 
     number: int
@@ -133,7 +134,9 @@ def job(sweep: Path, number: int, noted: dict[str, Any]) -> Job:
     """What is noted of it, and what its folder says."""
     overrides, error = tuple(noted.get("overrides", ())), noted.get("error", "")
     folder = Path(noted.get("folder", ""))
-    record = json.loads((folder / "run.json").read_text()) if (folder / "run.json").exists() else {}
+    record = recorded(folder / "run.json")
+    if not record and "folder" in noted and (folder / "run.json").exists():
+        return Job(number, overrides, "damaged", folder, error, {})
     if record.get("job") != number and not noted.get("adopted"):
         # a refused run leaves nothing, and its name to the next
         state = "running" if working(sweep, number) else "refused" if error else "sent"
@@ -146,8 +149,7 @@ def job(sweep: Path, number: int, noted: dict[str, Any]) -> Job:
 
 def numbers(folder: Path) -> dict[str, float]:
     """The scores of a run."""
-    file = folder / "metrics.json"
-    metrics = json.loads(file.read_text()) if file.exists() else {}
+    metrics = recorded(folder / "metrics.json")
     return {name: value for name, value in metrics.items() if type(value) in (int, float)}
 
 

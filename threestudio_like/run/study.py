@@ -8,7 +8,6 @@ An object counts once, whatever its number of seeds: measurements of one object 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from omegaconf import DictConfig
 from threestudio_like.files import write
 from threestudio_like.metrics.paired import estimated
 from threestudio_like.run.composition import plain
+from threestudio_like.run.folder import recorded
 from threestudio_like.run.inputs import SOURCES, at
 from threestudio_like.run.table import SCORES
 
@@ -72,11 +72,12 @@ def summarise(folder: Path, against: str | None) -> int:
 def trials(folder: Path) -> list[Trial]:
     """Every finished run below `folder`; of those of one variant, thing and seed, the latest."""
     found: dict[tuple[str, str, int], Trial] = {}
-    records = [(json.loads(file.read_text()), file.parent) for file in folder.rglob("run.json")]
+    records = [(recorded(file), file.parent) for file in folder.rglob("run.json")]
     for record, place in sorted(records, key=lambda pair: str(pair[0].get("started", ""))):
-        if record.get("state") != "finished" or not (place / "metrics.json").exists():
+        numbers = recorded(place / "metrics.json")
+        if record.get("state") != "finished" or not numbers:
             continue
-        tree, numbers = plain(place / "config.yaml"), json.loads((place / "metrics.json").read_text())
+        tree = plain(place / "config.yaml")
         thing = next((Path(str(tree[key])).stem for key in SOURCES if tree.get(key)), "?")
         scores = {name: numbers[name] for name in SCORES if isinstance(numbers.get(name), (int, float))}
         trial = Trial(record.get("experiment", "?"), thing, record.get("seed", 0), scores, place)

@@ -7,7 +7,6 @@ less is better is followed by `minimize`. Nothing is computed: it reads what the
 from __future__ import annotations
 
 import csv
-import json
 import math
 import os
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 from threestudio_like.files import write
 from threestudio_like.run import jobs, table
 from threestudio_like.run.errors import UserError, hint
+from threestudio_like.run.folder import recorded
 from threestudio_like.run.jobs import Job
 
 BEST = 4  # runs whose pictures are shown
@@ -170,7 +170,7 @@ def portrait(job: Job) -> Path | None:
     """The picture of a finished run: its export's, or the last that its last stage drew."""
     if job.folder is None or job.state != "finished":
         return None
-    plan = json.loads((job.folder / "run.json").read_text()).get("plan", [])
+    plan = recorded(job.folder / "run.json").get("plan", [])
     drawn = [file for stage in reversed(plan) for file in latest(job.folder / stage / "images")]
     return next((file for file in (job.folder / "export" / "preview.png", *drawn) if file.exists()), None)
 

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
-from threestudio_like.run.study import main, text, trials
+from threestudio_like.run.study import Study, main, text, trials
 
 
 def outcome(folder: Path, variant: str, thing: str, seed: int, **scores: float) -> None:
@@ -81,3 +82,18 @@ def test_a_study_that_was_killed_goes_on_where_it_stopped(run, capsys: pytest.Ca
         assert (folder / "second" / "scene.safetensors").read_bytes() == before[folder]
     run("study=tiny", "seed=1,2", "stages.first.system.rate=0.04")  # others' settings: new runs
     assert len(list((outputs / "tiny").iterdir())) == 4
+
+
+def test_at_its_end_dashboards_have_tables_and_sheet(outputs: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = {"_target_": "threestudio_like.loggers.tensorboard.TensorBoard", "version": "tensorboard"}
+    loggers = OmegaConf.create({"tensorboard": board})
+    Study(against="plain", loggers=loggers).on_multirun_end(OmegaConf.create({"outputs": str(outputs)}))
+    found = EventAccumulator(str(outputs / "tensorboard"), size_guidance={"tensors": 0, "images": 0}).Reload()
+    assert "sheet" in found.Tags()["images"]
+    means, differences = (
+        found.Tensors(f"{name}/text_summary")[0].tensor_proto.string_val[0].decode()
+        for name in ("means", "differences")
+    )
+    assert "| plain | 4 | 0.4 ± 0.1 |" in means and "| better | 4 | +0.2 ± 0.1 |" in differences

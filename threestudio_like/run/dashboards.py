@@ -120,13 +120,16 @@ def show_model(file: Path, loggers: Sequence[Any]) -> None:
 
 
 def show_sweep(
-    nodes: Mapping[str, Any], pictures: Mapping[str, Any], rows: tuple[list[str], list[list[Any]]]
+    nodes: Mapping[str, Any],
+    pictures: Mapping[str, Any],
+    tables: Mapping[str, tuple[list[str], list[list[Any]]]],
 ) -> None:
-    """A sweep's summary, to loggers in its folder."""
+    """A sweep's summary, or a study's, to loggers in its folder."""
     loggers = built(nodes, "hydra.sweeper.loggers")
     for logger in loggers:
-        if hasattr(logger, "log_table"):
-            logger.log_table("runs", columns=rows[0], data=rows[1])
+        for name, (columns, rows) in tables.items():
+            if hasattr(logger, "log_table"):
+                logger.log_table(name, columns=columns, data=rows)
         for name, picture in pictures.items():
             if hasattr(logger, "log_image"):
                 logger.log_image(name, [to_bytes(picture).numpy()], step=0)

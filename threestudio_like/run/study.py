@@ -37,19 +37,22 @@ class Trial(NamedTuple):
 
 
 class Study(Callback):
-    """Hydra's callback. against: the variant that the others are compared with; null for none."""
+    """Hydra's callback. against: the variant that the others are compared with; null for none. loggers: of
+    the whole, in its folder.
+    """
 
-    def __init__(self, *, against: str | None) -> None:
-        self.against = against
+    def __init__(self, *, against: str | None, loggers: Mapping[str, Any] | None = None) -> None:
+        self.against, self.loggers = against, loggers
 
     def on_job_end(self, config: DictConfig, job_return: Any, **kwargs: Any) -> None:
         """What is known so far."""
         summarise(at(config.outputs), self.against)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """All of it; where it is, is said."""
+        """All of it, to dashboards as well; where it is, is said."""
         folder = at(config.outputs)
         if count := summarise(folder, self.against):
+            show(folder, self.against, self.loggers or {})
             print(f"{folder}/study.md, sheet.png: {count} runs")
 
 
@@ -67,6 +70,17 @@ def summarise(folder: Path, against: str | None) -> int:
         }
         write_sheet(folder / "sheet.png", pictures, variants(found), list(dict.fromkeys(things)), HEIGHT)
     return len(found)
+
+
+def show(folder: Path, against: str | None, loggers: Mapping[str, Any]) -> None:
+    """What was written, to dashboards."""
+    if loggers:
+        from threestudio_like.loggers.images import opened
+        from threestudio_like.run.dashboards import show_sweep
+        from threestudio_like.run.stages import placed
+
+        nodes = placed({"logger": loggers}, folder)["logger"]
+        show_sweep(nodes, {"sheet": opened(folder / "sheet.png")}, tables(trials(folder), against))
 
 
 def trials(folder: Path) -> list[Trial]:
@@ -92,24 +106,30 @@ def variants(found: Sequence[Trial]) -> list[str]:
 
 def text(found: Sequence[Trial], against: str | None) -> str:
     """Markdown: a table of means, and one of differences to `against` over the same objects and seeds."""
+    titles = {
+        "means": "mean ± standard error over objects",
+        "differences": f"difference to {against}, of the same objects and seeds",
+    }
+    parts = [f"{titles[name]}\n\n{table(*cells)}" for name, cells in tables(found, against).items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def tables(found: Sequence[Trial], against: str | None) -> dict[str, tuple[list[str], list[list[str]]]]:
+    """Heads and lines of `means`, and of `differences` where there is what to compare with."""
     names = [name for name in SCORES if any(name in trial.scores for trial in found)]
     groups = {variant: [t for t in found if t.variant == variant] for variant in variants(found)}
     lines = [
         [variant, str(len(group)), *(mean(group, name) for name in names)]
         for variant, group in groups.items()
     ]
-    parts = ["mean ± standard error over objects", table(["variant", "runs", *names], lines)]
-    if against in groups:
-        base = {trial[1:3]: trial for trial in groups[against]}
-        lines = []
-        for variant, group in groups.items():
-            pairs = [(trial, base[trial[1:3]]) for trial in group if trial[1:3] in base]
-            if variant != against and pairs:
-                lines.append([variant, str(len(pairs)), *(difference(pairs, name) for name in names)])
-        if lines:
-            parts += [f"difference to {against}, of the same objects and seeds"]
-            parts += [table(["variant", "pairs", *names], lines)]
-    return "\n\n".join(parts) + "\n"
+    made = {"means": (["variant", "runs", *names], lines)}
+    base = {trial[1:3]: trial for trial in groups.get(against or "", [])}
+    lines = []
+    for variant, group in groups.items():
+        pairs = [(trial, base[trial[1:3]]) for trial in group if trial[1:3] in base]
+        if variant != against and pairs:
+            lines.append([variant, str(len(pairs)), *(difference(pairs, name) for name in names)])
+    return made | ({"differences": (["variant", "pairs", *names], lines)} if lines else {})
 
 
 def mean(group: Sequence[Trial], name: str) -> str:

@@ -44,7 +44,7 @@ def write_summary(sweep: Path, objective: str | None, direction: str, loggers: M
         from threestudio_like.run.dashboards import show_sweep
         from threestudio_like.run.stages import placed
 
-        show_sweep(placed({"logger": loggers}, sweep)["logger"], pictures, (columns, rows))
+        show_sweep(placed({"logger": loggers}, sweep)["logger"], pictures, {"runs": (columns, rows)})
 
 
 def ranked(found: Sequence[Job], objective: str | None, direction: str) -> list[Job]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from threestudio_like.run.checkpoints import AtomicCheckpointIO, Checkpoints, wrong_in
+from threestudio_like.run.checkpoints import PROGRESS, AtomicCheckpointIO, Checkpoints, wrong_in
 from threestudio_like.run.errors import UserError
 
 
@@ -42,12 +42,17 @@ def test_bad_checkpoint_is_refused_and_never_run(tmp_path: Path, kind: str) -> N
     assert not trace.exists()
 
 
+def counted(steps: object) -> dict[str, object]:
+    """Lightning's loops, as far as they say how many steps its optimiser has made."""
+    return {"fit_loop": {PROGRESS: {"optimizer": {"step": {"total": {"completed": steps}}}}}}
+
+
 def whole(**changes: object) -> dict[str, object]:
     """What a checkpoint has, as far as it is looked at before it is taken."""
     found: dict[str, object] = {
         "state_dict": {"a": torch.zeros(2), "count": torch.tensor(3)},
         "global_step": 3,
-        "loops": {"fit_loop": {}},
+        "loops": counted(3),
         "callbacks": {"Checkpoints": {"seconds": 1.0}},
         "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": []}],
         "lr_schedulers": [],
@@ -68,6 +73,8 @@ NAN = torch.tensor([0.0, float("nan")])
         ({"global_step": "a"}, "global_step is not of its kind"),
         ({"global_step": True}, "global_step is not of its kind"),
         ({"global_step": -1}, "global_step is below 0"),
+        ({"loops": counted(10**6)}, "its loops count other steps"),
+        ({"loops": {"fit_loop": []}}, "its loops count other steps"),
         ({"state_dict": {"a": NAN}}, "state_dict.a is not finite"),
         ({"optimizer_states": [{"state": {0: {"exp_avg": NAN}}}]}, "states.0.state.0.exp_avg is not finite"),
     ],

@@ -52,7 +52,7 @@ def test_a_stranger_s_scene_calls_nothing(tmp_path) -> None:
     scene = Scene(geometry=nn.Linear(3, 2), material=nn.BatchNorm1d(2), background=nn.Identity())
     pickled = {"_target_": "torch.load", "f": str(tmp_path / "evil.pkl"), "weights_only": False}
     save(scene, {**PARTS, "background": pickled}, tmp_path)
-    with pytest.raises(UserError, match=r"background._target_: 'torch.load' is a function, and no part"):
+    with pytest.raises(UserError, match=r"background._target_: 'torch.load' is nothing that"):
         load(tmp_path)
 
 

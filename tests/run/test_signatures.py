@@ -8,7 +8,7 @@ from torch import nn
 
 from threestudio_like.data.draw import Light
 from threestudio_like.run.errors import UserError
-from threestudio_like.run.signatures import check, check_loaded, fits
+from threestudio_like.run.signatures import check, fits
 
 LINEAR = {"_target_": "torch.nn.Linear", "in_features": 1, "out_features": 1}
 
@@ -82,23 +82,3 @@ def test_records_are_checked_like_classes():
     node |= {"smoothing": 20, "normal_map": False, "sharpness": None}
     with pytest.raises(UserError, match="export.texture.size: expected a whole number from 1 to 16384"):
         check(node, "export.texture")
-
-
-@pytest.mark.parametrize(
-    "path", ["torch.load", "threestudio_like.run.folder.git", "diffusers.UNet2DModel.from_config"]
-)
-def test_what_a_run_left_names_no_function_that_does_things(path: str) -> None:
-    with pytest.raises(UserError, match=r"^a\.score\._target_: "):
-        check_loaded({"score": {"_target_": path}}, "a")
-
-
-def helper() -> int:
-    """A user's own."""
-    return 3
-
-
-def test_what_a_run_left_names_classes_and_functions_of_parts() -> None:
-    check_loaded(
-        [LINEAR, {"_target_": "threestudio_like.schedule.anneal.constant", "value": 1.0}, {"a": None}], "a"
-    )
-    check_loaded({"_target_": f"{__name__}.helper"}, "a")

@@ -32,6 +32,7 @@ NEEDED = {
     "optimizer_states": list,
     "lr_schedulers": list,
 }
+PROGRESS = "epoch_loop.automatic_optimization.optim_progress"
 COUNTED = ("global_step", "optimizer_states", "lr_schedulers")  # what Lightning does not compare
 AWAY = "move it away, and the stage begins anew"
 RESTORING = "pytorch_lightning.trainer.connectors.checkpoint_connector"
@@ -75,11 +76,20 @@ def wrong_in(found: Any) -> str:
             return f"{name} is not of its kind" if name in found else f"no {name}"
     if found["global_step"] < 0:
         return "global_step is below 0"
+    if finished_steps(found["loops"]) != found["global_step"]:
+        return "its loops count other steps"
     for name in ("state_dict", "optimizer_states"):
         for key, tensor in tensors(found[name], name):
             if not torch.isfinite(tensor).all():
                 return f"{key} is not finite"
     return ""
+
+
+def finished_steps(loops: Any) -> Any:
+    """Of the optimiser, as Lightning's loop counts them: what it ends by; None where it does not say."""
+    for name in ("fit_loop", PROGRESS, "optimizer", "step", "total", "completed"):
+        loops = loops.get(name) if isinstance(loops, dict) else None
+    return loops
 
 
 def tensors(tree: Any, key: str) -> Iterator[tuple[str, torch.Tensor]]:

@@ -21,7 +21,7 @@ from threestudio_like.files import Unwritable
 from threestudio_like.run.errors import UserError, brief, hint, joined, one_line
 from threestudio_like.run.inputs import AUTO, SOURCES, at, check_words, given, source, with_input
 from threestudio_like.run.plan import check_plan
-from threestudio_like.run.signatures import check_loaded
+from threestudio_like.run.trust import check_loaded
 
 MISTAKES = (UserError, Unwritable, HydraException, OmegaConfBaseException, yaml.YAMLError)
 USERS = {"ValueError", "FileNotFoundError", "MisconfigurationException"}  # what a constructor says to them

@@ -15,7 +15,8 @@ from threestudio_like.priors.weights import unfit
 from threestudio_like.run.composition import build, plain
 from threestudio_like.run.errors import UserError, one_line
 from threestudio_like.run.inputs import SCENE
-from threestudio_like.run.signatures import check, check_loaded, check_type
+from threestudio_like.run.signatures import check, check_type
+from threestudio_like.run.trust import check_loaded
 from threestudio_like.scene import Scene
 
 PARTS, WEIGHTS = SCENE

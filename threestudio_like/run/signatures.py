@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import json
 import math
 import pkgutil
-import re
 import sys
-import sysconfig
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -20,8 +17,6 @@ from threestudio_like.run.errors import UserError, brief, hint, joined, one_line
 
 HYDRA_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 MISSING = "???"
-SCHEDULES = "threestudio_like.schedule."
-HOUSE = ("threestudio_like", "systems", "hydra_plugins")
 SCHEDULE = Callable[[int], float]
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -36,40 +31,6 @@ def check(tree: Any, key: str) -> None:
     elif isinstance(tree, list):
         for index, value in enumerate(tree):
             check(value, joined(key, str(index)))
-
-
-def check_loaded(tree: Any, key: str) -> None:
-    """Of a file that a run left, which may be a stranger's: parts are classes, schedules, functions that our
-    YAML names, or the user's own. Other functions do things: load pickles, call git.
-    """
-    if isinstance(tree, Mapping):
-        if "_target_" in tree:
-            target, path = located(tree["_target_"], key), tree["_target_"]
-            if not inspect.isclass(target) and not known(path, target):
-                raise UserError(f"{joined(key, '_target_')}: {path!r} is a function, and no part of a run")
-        for name, value in tree.items():
-            check_loaded(value, joined(key, str(name)))
-    elif isinstance(tree, list):
-        for index, value in enumerate(tree):
-            check_loaded(value, joined(key, str(index)))
-
-
-def known(path: str, function: Callable[..., Any]) -> bool:
-    """Whether a function makes a part, or is of a module that was not installed: the user's own."""
-    if path.startswith(SCHEDULES) or path in named():
-        return True
-    module = sys.modules.get(str(getattr(function, "__module__", None)))
-    file = getattr(module, "__file__", None)
-    if module is None or file is None or module.__name__.partition(".")[0] in HOUSE:
-        return False
-    return not file.startswith(tuple(sysconfig.get_path(name) for name in ("purelib", "platlib")))
-
-
-@functools.cache
-def named() -> frozenset[str]:
-    """Every `_target_` in our YAML."""
-    texts = [file.read_text(encoding="utf-8") for file in CONFIGS.rglob("*.yaml")]
-    return frozenset(path for text in texts for path in re.findall(r"_target_: *([\w.]+)", text))
 
 
 def check_part(part: Mapping[str, Any], key: str) -> None:

@@ -11,7 +11,6 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from tests.loggers import browser
 from threestudio_like.loggers import viewer as viewing
 from threestudio_like.loggers.viewer import LEAST, Viewer, painted, placed, rotation, seen_from
 from threestudio_like.ops.camera import orbit
@@ -290,56 +289,3 @@ def test_without_viser_it_says_how_to_get_it(monkeypatch) -> None:
     monkeypatch.setattr(viewing.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"^needs viser; pip install 'threestudio-like\[viewer\]'"):
         Viewer(**SETTINGS)
-
-
-@pytest.mark.slow
-def test_somebody_looks_in_a_browser(tmp_path) -> None:
-    """Step and stage are told; it stands still and goes on, shows depth, is turned by the mouse, exports."""
-    pytest.importorskip("viser")
-    viewer, system, done = Viewer(**{**SETTINGS, "share": 1.0}), System(delay=0.02), []
-    viewer.export = lambda system, stage, step: f"exported {stage}"
-    told = []
-
-    def hand() -> None:
-        try:
-            while viewer.server is None:
-                time.sleep(0.05)
-            with browser.opened(
-                f"http://127.0.0.1:{viewer.server.get_port()}", tmp_path / "chromium"
-            ) as page:
-                page.until(lambda: "step" in page.text() and "of 20000" in page.text())
-                page.click("button", "pause")
-                page.until(lambda: viewer.paused)
-                step = page.until(lambda: system.trainer.global_step)
-                time.sleep(1.0)
-                assert system.trainer.global_step - step <= 1  # the one that was being made
-                before = placed_at(viewer)
-                page.drag((300, 300), (420, 340))
-                page.until(lambda: np.abs(placed_at(viewer) - before).max() > 0.05)
-                page.click("input", "colour")
-                page.click("[role=option]", "depth")
-                page.until(lambda: viewer.kind == "depth")
-                page.click("button", "export now")
-                page.until(lambda: "exported coarse" in page.text())
-                page.click("button", "go on")
-                page.until(lambda: system.trainer.global_step > step + 5)
-            done.append(True)
-        except BaseException as error:
-            told.append(error)
-        finally:
-            viewer.paused = False
-            system.trainer.should_stop = True
-
-    thread = threading.Thread(target=hand, daemon=True)
-    thread.start()
-    try:
-        trained(system, 20000, [viewer], tmp_path)
-    finally:
-        viewer.close()
-    thread.join(timeout=30)
-    assert done and not told, told
-
-
-def placed_at(viewer: Viewer) -> np.ndarray:
-    """Where the browser's camera is."""
-    return np.asarray(viewer.clients()[0].camera.position)

@@ -46,3 +46,18 @@ def test_what_runs_are_built_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "my_own_parts.made",
     ]
     check_loaded([{"_target_": path, "inner": None} for path in [*known, *named()]], "a")
+
+
+def test_a_folder_of_runs_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`outputs` beside launch.py can be imported, with whatever a stranger put there."""
+    folder = tmp_path / "some_outputs" / "strange"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text("{}")
+    (folder / "evil.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UserError, match="is nothing that a run is built of"):
+        check_loaded({"_target_": "some_outputs.strange.evil.Part"}, "a")
+    (tmp_path / "own_parts").mkdir()  # beside it a folder of the user's, also without __init__.py
+    (tmp_path / "own_parts" / "mat.py").write_text("def made():\n    return 3\n")
+    monkeypatch.chdir(tmp_path)
+    check_loaded({"_target_": "own_parts.mat.made"}, "a")

@@ -12,6 +12,7 @@ import inspect
 import re
 import sysconfig
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from threestudio_like.run.errors import UserError, joined
@@ -20,6 +21,7 @@ from threestudio_like.run.signatures import CONFIGS, located
 HOUSE = ("threestudio_like", "systems", "hydra_plugins")
 BUILT_WITH = ("torch", "pytorch_lightning")
 DOERS = "threestudio_like.run."  # they write folders and call git
+DEPTHS = range(5)  # outputs/experiment/of-two-words/name/run.json
 SCHEDULES = "threestudio_like.schedule."  # functions
 
 
@@ -40,7 +42,9 @@ def check_target(path: Any, key: str) -> None:
     parts = path.split(".") if isinstance(path, str) else []
     refusal = UserError(f"{joined(key, '_target_')}: {path!r} is nothing that a run is built of")
     foreign = bool(parts) and parts[0] not in HOUSE and installed(parts[0])
-    if "__main__" in parts or foreign and parts[0] not in BUILT_WITH and path not in named():
+    strange = foreign and parts[0] not in BUILT_WITH and path not in named()
+    theirs = bool(parts) and not foreign and parts[0] not in HOUSE
+    if "__main__" in parts or strange or theirs and holds_runs(parts[0]):
         raise refusal
     target = located(path, key)
     if path in named():
@@ -55,13 +59,27 @@ def check_target(path: Any, key: str) -> None:
 
 def installed(package: str) -> bool:
     """Whether it comes with Python or from elsewhere, and is not the user's own."""
+    homes = tuple(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+    return any(place.startswith(homes) for place in places(package))
+
+
+def holds_runs(package: str) -> bool:
+    """Whether it is a folder of runs, such as `outputs`: Python takes any folder for a package."""
+    return any(
+        next(Path(place).glob("*/" * depth + "run.json"), None)
+        for place in places(package)
+        for depth in DEPTHS
+    )
+
+
+def places(package: str) -> list[str]:
+    """Where Python finds it, without importing it."""
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
-        return False
-    places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or [])]
-    homes = tuple(sysconfig.get_path(name) for name in ("purelib", "platlib"))
-    return any(place.startswith(homes) for place in places)
+        return []
+    found = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or [])]
+    return [place for place in found if place]  # a folder without __init__.py has no origin
 
 
 def kinds() -> tuple[type, ...]:

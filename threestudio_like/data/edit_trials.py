@@ -13,15 +13,13 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from threestudio_like.data.edits import Edit, seen
-from threestudio_like.data.pairs import KEPT, Pairs
+from threestudio_like.data.edits import seen
+from threestudio_like.data.pairs import KEPT, Pair, Pairs, changed, joined
 from threestudio_like.data.stream import endless
-from threestudio_like.data.trials import pictures
 from threestudio_like.ranges import Count, Share
-from threestudio_like.records import Camera, View
+from threestudio_like.records import View
 
 ROOM = 10**6  # numbers of edits that each task has for itself
-NOTICED = 0.02  # of a pixel's range
 
 
 class Question(NamedTuple):
@@ -63,35 +61,26 @@ class EditTrials(LightningDataModule):
 
     def question(self, step: int) -> Question:
         """The task of this number."""
-        asked: list[tuple[Edit, Camera, View, View]] = []
+        asked: list[Pair] = []
         index = step * ROOM
         while len(asked) < self.pairs.batch_size:
-            edit, camera = self.pairs.edit(index, kept=KEPT, rivals=True)
-            before, after = seen(edit.before, camera), seen(edit.after, camera)
+            pair = self.pairs.edit(index, kept=KEPT, rivals=True)
             index += 1
-            changed = (before.rgba - after.rgba).abs().amax(-1) > NOTICED
-            if float(changed.float().mean()) >= self.visible:
-                asked.append((edit, camera, before, after))
-        size = self.pairs.cameras.size
-        place = Camera(
-            torch.cat([c.c2w for _, c, _, _ in asked]),
-            torch.cat([c.fov_y for _, c, _, _ in asked]),
-            size,
-            size,
-        )
+            if float(changed(pair.before, pair.after).float().mean()) >= self.visible:
+                asked.append(pair)
+        before, after = joined(asked)
         return Question(
             step=step,
-            names=[edit.name for edit, *_ in asked],
-            kinds=[edit.kind for edit, *_ in asked],
-            instructions=[edit.instruction for edit, *_ in asked],
-            before=pictures([before for *_, before, _ in asked], place),
-            after=pictures([after for *_, after in asked], place),
-            rivals=[self.looks(edit, camera) for edit, camera, _, _ in asked],
+            names=[pair.edit.name for pair in asked],
+            kinds=[pair.edit.kind for pair in asked],
+            instructions=[pair.edit.instruction for pair in asked],
+            before=before,
+            after=after,
+            rivals=[self.looks(pair) for pair in asked],
         )
 
-    def looks(self, edit: Edit, camera: Camera) -> Float[Tensor, "K H W 4"]:
+    def looks(self, pair: Pair) -> Float[Tensor, "K H W 4"]:
         """The rivals' pictures; those that look no other than what is asked for are none."""
-        shown = [seen(rival, camera).rgba for rival in edit.rivals]
+        views = [seen(rival, pair.camera) for rival in pair.edit.rivals]
         none = torch.zeros(0, self.pairs.cameras.size, self.pairs.cameras.size, 4)
-        after = seen(edit.after, camera).rgba
-        return torch.cat([none, *(each for each in shown if (each - after).abs().max() > NOTICED)])
+        return torch.cat([none, *(view.rgba for view in views if changed(pair.after, view).any())])

@@ -9,16 +9,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from pytorch_lightning import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from threestudio_like.data import shape_edits, shapes
 from threestudio_like.data.album import Cameras, camera, poses
 from threestudio_like.data.draw import Light
-from threestudio_like.data.edits import OBJECT_KINDS, Edit, Look, Thing, edit, seen
+from threestudio_like.data.edits import OBJECT_KINDS, Edit, Kind, Look, Thing, edit, seen
 from threestudio_like.data.objects import Object, held_out
 from threestudio_like.data.shape_edits import SHAPE_KINDS
 from threestudio_like.data.shapes import article
@@ -26,11 +29,21 @@ from threestudio_like.data.stream import endless, num_shares
 from threestudio_like.data.trials import pictures
 from threestudio_like.data.views import Source
 from threestudio_like.ranges import Count, Seed, Share, Whole
-from threestudio_like.records import Camera, Example
+from threestudio_like.records import Camera, Example, View
 
 log = logging.getLogger(__name__)
 NUM_SHAPES = 2**31
 TRAINED, KEPT = False, True
+NOTICED = 0.02  # of a pixel's range
+
+
+class Pair(NamedTuple):
+    """An edit and what B cameras see of it: something else in every one."""
+
+    edit: Edit
+    camera: Camera
+    before: View
+    after: View
 
 
 class Pairs(LightningDataModule):
@@ -83,16 +96,22 @@ class Pairs(LightningDataModule):
         """Read what there is to edit, before anything heavy begins."""
         assert self.split
 
-    def edit(self, index: int, *, kept: bool, rivals: bool = False) -> tuple[Edit, Camera]:
-        """The edit of this index, of what is held out or of the rest, and the cameras that see it."""
+    def edit(self, index: int, *, kept: bool, rivals: bool = False) -> Pair:
+        """The edit of this index, of what is held out or of the rest, as cameras see it that all see it."""
         rng = np.random.default_rng([self.seed, kept, index])
+        while True:
+            made = edit(rng, *self.thing(rng, kept), self.kinds, rivals=rivals)
+            place = camera(poses(rng, self.views, self.cameras), self.cameras)
+            pair = Pair(made, place, seen(made.before, place), seen(made.after, place))
+            if changed(pair.before, pair.after).any((1, 2)).all():
+                return pair
+
+    def thing(self, rng: np.random.Generator, kept: bool) -> tuple[Thing, Mapping[str, Kind]]:
+        """What is edited, and what can be done to it."""
         objects = self.split[kept]
         if objects and rng.random() < self.share:
-            thing, kinds = self.object(objects[rng.integers(len(objects))]), OBJECT_KINDS
-        else:
-            thing, kinds = self.shape(rng, kept), SHAPE_KINDS
-        made = edit(rng, thing, kinds, self.kinds, rivals=rivals)
-        return made, camera(poses(rng, self.views, self.cameras), self.cameras)
+            return self.object(objects[rng.integers(len(objects))]), OBJECT_KINDS
+        return self.shape(rng, kept), SHAPE_KINDS
 
     def object(self, found: Object) -> Thing:
         """Of the household."""
@@ -108,18 +127,9 @@ class Pairs(LightningDataModule):
 
     def example(self, step: int, first: int, count: int, *, kept: bool) -> Example:
         """`count` examples, from the edit of index `first` on."""
-        edits = [self.edit(first + i, kept=kept) for i in range(count // self.views)]
-        place = Camera(
-            torch.cat([camera.c2w for _, camera in edits]),
-            torch.cat([camera.fov_y for _, camera in edits]),
-            self.cameras.size,
-            self.cameras.size,
-        )
-        before, after = (
-            pictures([seen(getattr(edit, side), camera) for edit, camera in edits], place)
-            for side in ("before", "after")
-        )
-        prompts = [edit.instruction for edit, _ in edits for _ in range(self.views)]
+        pairs = [self.edit(first + i, kept=kept) for i in range(count // self.views)]
+        before, after = joined(pairs)
+        prompts = [pair.edit.instruction for pair in pairs for _ in range(self.views)]
         return Example(step, prompts, after, before)
 
     def training_example(self, step: int, share: int) -> Example:
@@ -141,3 +151,15 @@ class Pairs(LightningDataModule):
             for step, (start, count) in enumerate(zip(starts, counts, strict=True))
         ]
         return DataLoader(examples, batch_size=None)  # type: ignore[arg-type]
+
+
+def joined(pairs: list[Pair]) -> tuple[View, View]:
+    """What is seen before and after, of all of them in turn."""
+    c2w, fov_y = (torch.cat(part) for part in zip(*(pair.camera[:2] for pair in pairs), strict=True))
+    place = pairs[0].camera._replace(c2w=c2w, fov_y=fov_y)
+    return pictures([pair.before for pair in pairs], place), pictures([pair.after for pair in pairs], place)
+
+
+def changed(before: View, after: View) -> Bool[Tensor, "B H W"]:
+    """Pixels that an edit changes to be noticed."""
+    return (before.rgba - after.rgba).abs().amax(-1) > NOTICED

@@ -7,18 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
+
 from threestudio_like.export.bake import baked
 from threestudio_like.export.mesh import write_glb, write_obj, write_ply
 from threestudio_like.export.paint import painted
+from threestudio_like.export.shots import shots
 from threestudio_like.export.turntable import write_comparison, write_preview, write_turntable
 from threestudio_like.export.unwrap import unwrapped
 from threestudio_like.files import write
+from threestudio_like.geometry.base import Cloud
 from threestudio_like.ranges import Cells, Count, NonNegative, Side, Whole
 from threestudio_like.records import Mesh, View
 from threestudio_like.scene import Scene
 
 log = logging.getLogger(__name__)
 WRITERS = {"glb": write_glb, "obj": write_obj, "ply": write_ply}
+CLOUD_SHARPNESS = 4  # of the weights of a cloud's own pictures
 
 
 class Texture(NamedTuple):
@@ -105,6 +110,9 @@ class Model:
         size, padding, smoothing, normal_map, sharpness = self.texture
         flat = unwrapped(surface, size=size, padding=padding, smoothing=smoothing)
         mesh = baked(scene, flat, size=size, padding=padding, normal_map=normal_map)
+        if isinstance(scene.geometry, Cloud):
+            reach = float(torch.linalg.vector_norm(mesh.vertices, dim=-1).max())
+            mesh = painted(mesh, shots(scene, reach), padding=padding, sharpness=CLOUD_SHARPNESS)
         if sharpness is None:
             return mesh
         return painted(mesh, data.pictures, padding=padding, sharpness=sharpness)

@@ -23,7 +23,7 @@ from threestudio_like.scene import Scene
 
 log = logging.getLogger(__name__)
 WRITERS = {"glb": write_glb, "obj": write_obj, "ply": write_ply}
-CLOUD_SHARPNESS = 4  # of the weights of a cloud's own pictures
+CLOUD_SHARPNESS = 4.0  # of the weights of a cloud's own pictures
 
 
 class Texture(NamedTuple):

@@ -24,7 +24,7 @@ class Data(NamedTuple):
 
 
 def fruit() -> Scene:
-    """A ball of radius 1/2, green outside; all that is more than .05 below is red."""
+    """A ball of radius 1/2, green outside; what is below is red, and reaches through."""
     cloud = Gaussians(
         radius=0.8, num_features=3, degree=0, count=2, ball=0.5, opacity=0.95, level=0.4, min_component=0.1
     )
@@ -32,7 +32,7 @@ def fruit() -> Scene:
     directions = F.normalize(torch.randn(6000, 3, generator=generator), dim=-1)
     skin = torch.arange(6000) < 3000
     points = directions * torch.where(skin, 0.5, 0.42)[:, None]
-    cloud.fill(points, torch.where(skin[:, None], GREEN, RED) - 0.5, torch.full((6000,), 0.03))
+    cloud.fill(points, torch.where(skin[:, None], GREEN, RED) - 0.5, torch.where(skin, 0.03, 0.05))
     return Scene(geometry=cloud, material=Direct(), background=nn.Identity())
 
 
@@ -48,7 +48,7 @@ def test_pictures_are_straight_colour_and_alpha():
     view = shots(fruit(), 0.6)
     assert view.rgb.shape == (26, SIDE, SIDE, 3)
     shown = (view.alpha[..., 0] > 0.05) & (view.alpha[..., 0] < 0.5)  # the rim
-    assert (view.rgb[shown] - GREEN).abs().mean() < 0.02
+    assert (view.rgb[shown] - GREEN).abs().mean() < 0.05  # of what is not divided by alpha: 0.3
     assert (view.alpha > 0.99).float().mean() > 0.25
 
 

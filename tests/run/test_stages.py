@@ -1,8 +1,11 @@
 """Resume: killed, interrupted, finished; always to the same numbers, bit for bit."""
 
 import ast
+import copy
 import errno
+import functools
 import json
+import operator
 import os
 import re
 import shutil
@@ -149,7 +152,35 @@ EDITS = {
     "optimizer_states=[{}]": "a state in it cannot be taken",
     "global_step='a'": "global_step is not of its kind",
     "global_step=3": "its loops count other steps",
+    "loops/fit_loop/epoch_loop.batch_progress/total/ready='x'": (
+        "loops.fit_loop.epoch_loop.batch_progress.total.ready is not of its kind"
+    ),
+    "loops/fit_loop/epoch_progress/current/processed=None": (
+        "loops.fit_loop.epoch_progress.current.processed is not of its kind"
+    ),
+    "callbacks/Guard={'skipped': 'a', 'row': None}": "a state in it cannot be taken",
+    "callbacks/Guard={'skipped': 0, 'row': -1}": "a state in it cannot be taken",
+    "optimizer_states/0/state={}": "optimizer_states.0.state is empty",
+    "optimizer_states/0/state/0/exp_avg=[0.0]": (
+        "optimizer_states.0.state.0.exp_avg is not of its kind or shape"
+    ),
+    "optimizer_states/0/state/0/step=-5.0": "optimizer_states.0.state.0.step is not in 0..30",
+    "optimizer_states/0/param_groups/0/betas=[0.9]": (
+        "optimizer_states.0.param_groups.0.betas is not of its kind"
+    ),
+    "optimizer_states/0/param_groups/0/lr='a'": "optimizer_states.0.param_groups.0.lr is not of its kind",
 }
+
+
+def edited(tree: dict, edit: str) -> dict:
+    """A copy, in which a tensor stays one."""
+    tree = copy.deepcopy(tree)
+    names, _, text = edit.partition("=")
+    *before, name = (int(part) if part.isdigit() else part for part in names.split("/"))
+    place = functools.reduce(operator.getitem, before, tree)
+    value = ast.literal_eval(text)
+    place[name] = torch.tensor(value) if isinstance(place[name], torch.Tensor) else value
+    return tree
 
 
 def test_an_edited_checkpoint(refused, unbroken: Path) -> None:
@@ -161,8 +192,7 @@ def test_an_edited_checkpoint(refused, unbroken: Path) -> None:
     file.write_text(file.read_text().replace("max_steps: 30", "max_steps: 60"))  # there is more to do
     sound = torch.load(last, weights_only=True)
     for edit, words in EDITS.items():
-        name, _, value = edit.partition("=")
-        torch.save({**sound, name: ast.literal_eval(value)}, last)
+        torch.save(edited(sound, edit), last)
         before = last.read_bytes()
         line = f"resume: {last}: not a whole checkpoint ({words}); move it away, and the stage begins anew"
         assert refused(f"resume={unbroken}") == line

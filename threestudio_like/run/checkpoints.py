@@ -16,11 +16,14 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
+from torch.optim import Optimizer
 
 from threestudio_like.data.stream import ends_step
 from threestudio_like.files import replacing
 from threestudio_like.ranges import Count
+from threestudio_like.run import optimizers
 from threestudio_like.run.errors import UserError, joined, one_line
+from threestudio_like.run.guard import Guard
 
 STRANGE = ("Error(s) in loading state_dict", "loaded state dict")  # how torch's complaints begin
 # what Lightning goes on from: without one of them it cannot, and of some it would not look what they are
@@ -79,8 +82,8 @@ def wrong_in(found: Any) -> str:
     if finished_steps(found["loops"]) != found["global_step"]:
         return "its loops count other steps"
     for name in ("state_dict", "optimizer_states"):
-        for key, tensor in tensors(found[name], name):
-            if not torch.isfinite(tensor).all():
+        for key, value in leaves(found[name], name):
+            if isinstance(value, torch.Tensor) and not torch.isfinite(value).all():
                 return f"{key} is not finite"
     return ""
 
@@ -92,13 +95,13 @@ def finished_steps(loops: Any) -> Any:
     return loops
 
 
-def tensors(tree: Any, key: str) -> Iterator[tuple[str, torch.Tensor]]:
-    """Every tensor in a tree, with its full key."""
-    if isinstance(tree, torch.Tensor):
+def leaves(tree: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Every value in a tree of dicts and lists, with its full key."""
+    if not isinstance(tree, dict | list):
         yield key, tree
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    for name, value in items:
-        yield from tensors(value, joined(key, str(name)))
+        return
+    for name, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        yield from leaves(value, joined(key, str(name)))
 
 
 class Checkpoints(Checkpoint):
@@ -118,6 +121,8 @@ class Checkpoints(Checkpoint):
         for name, saved, here in zip(COUNTED, self.loaded or own, own, strict=True):
             if saved != here:
                 raise not_whole(path(trainer.default_root_dir), f"{name}: {saved} in it, {here} in the stage")
+        if self.loaded is not None:
+            self.compare(trainer, pl_module)
         self.saved_at = trainer.global_step
         self._since = time.monotonic()
 
@@ -136,6 +141,15 @@ class Checkpoints(Checkpoint):
             self.saved_at = trainer.global_step
             trainer.save_checkpoint(path(trainer.default_root_dir))
 
+    def compare(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The optimisers as they were loaded with new ones of this stage."""
+        guards = [each for each in trainer.callbacks if isinstance(each, Guard)]  # type: ignore[attr-defined]
+        steps = trainer.global_step - sum(guard.skipped for guard in guards)
+        for index, optimizer in enumerate(trainer.optimizers):
+            fresh = pl_module.configure_optimizers()
+            if isinstance(fresh, Optimizer) and (problem := optimizers.wrong_in(optimizer, fresh, steps)):
+                raise not_whole(path(trainer.default_root_dir), f"optimizer_states.{index}.{problem}")
+
     def rested(self, seconds: float) -> None:
         """Time that was a pause, and no work."""
         self._since += seconds
@@ -146,6 +160,10 @@ class Checkpoints(Checkpoint):
         """Keep what Lightning passes over: callbacks and optimisers that have no state in it."""
         self.loaded = [checkpoint["global_step"], *(len(checkpoint[name]) for name in COUNTED[1:])]
         own = checkpoint["callbacks"].get(self.state_key)
+        counts = dict(leaves(checkpoint["loops"], "loops"))
+        for key, count in leaves(trainer.fit_loop.state_dict(), "loops.fit_loop"):
+            if type(counts.get(key)) is not type(count) or counts[key] < 0:
+                raise not_whole(path(trainer.default_root_dir), f"{key} is not of its kind")
         if not isinstance(own, dict) or type(own.get("seconds")) not in (int, float):
             raise not_whole(path(trainer.default_root_dir), f"callbacks has no state of {self.state_key}")
 

@@ -70,7 +70,10 @@ class Guard(Callback):
         return {"skipped": self.skipped, "row": self.row}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Of the process before."""
+        """Of the process before; an error of what are no counts."""
+        for name in ("skipped", "row"):
+            if type(state_dict[name]) is not int or state_dict[name] < 0:
+                raise ValueError(f"{name}: {state_dict[name]!r} is no count")
         self.skipped, self.row = state_dict["skipped"], state_dict["row"]
 
 

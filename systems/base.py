@@ -137,6 +137,16 @@ class System(LightningModule):
             show(self.pictures(batch), batch.step + 1, self.trainer.default_root_dir, self.loggers)
         self.train(training)
 
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
+    ) -> None:
+        """What changes the scene comes right after the optimiser, as a checkpoint is written soon after."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.after_step(optimizer, self.trainer.global_step)  # counted up after this
+
+    def after_step(self, optimizer: Any, step: int) -> None:
+        """Where a system changes more than values of parameters; steps are counted from 0."""
+
     def configure_optimizers(self) -> Optimizer:
         """One optimiser, one group for each learning rate."""
         groups = parameter_groups(self, self.rates)

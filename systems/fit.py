@@ -115,13 +115,9 @@ class Fit(System):
         """Learning rates are functions of the step."""
         self.keep_pace(self.pace(batch.step))
 
-    def optimizer_step(
-        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
-    ) -> None:
-        """The strategy comes right after the optimiser, as a checkpoint is written soon after."""
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+    def after_step(self, optimizer: Any, step: int) -> None:
+        """The strategy's turn."""
         if self.strategy is not None:
-            step = self.trainer.global_step  # counted up after this
             self.strategy.after_step(self.scene, self.shown, optimizer, step)  # type: ignore[operator]
             self.shown = None
 

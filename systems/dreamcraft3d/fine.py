@@ -61,12 +61,8 @@ class Fine(Lift):
         if self.trainer.world_size > 1 and hasattr(strategy, "at") and strategy.at:
             raise ValueError("strategy.at: tetrahedra are cut on one device only; leave it empty on several")
 
-    def optimizer_step(
-        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
-    ) -> None:
-        """The strategy comes right after the optimiser, as a checkpoint is written soon after."""
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        step = self.trainer.global_step  # counted up after this
+    def after_step(self, optimizer: Any, step: int) -> None:
+        """The strategy's turn."""
         self.strategy.after_step(self.scene, None, optimizer, step)  # type: ignore[operator]
 
     def compute(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:

@@ -21,7 +21,7 @@ import timing
 import torch
 
 OPS = ("hashgrid", "raster", "compositing", "isosurface", "splat", "uv")
-REPORTS = ("memory", "firsts", "steps")
+REPORTS = ("memory", "firsts", "steps", "viewer")
 
 
 def processor() -> str:

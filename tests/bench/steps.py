@@ -19,10 +19,7 @@ from threestudio_like.ops.camera import resized
 from threestudio_like.records import Batch, View
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-WARM, STEPS = (
-    3,
-    4,
-)  # steps left out, steps looked at; as many with as without guidance
+WARM, STEPS = 3, 4  # steps left out, steps looked at: as many with as without guidance
 SHOWN = 12
 Step = Callable[[int], None]
 

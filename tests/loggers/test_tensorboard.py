@@ -84,7 +84,12 @@ def test_a_table_is_text(board: TensorBoard) -> None:
     board.log_table("runs", columns=["job", "iou"], data=[[0, 0.123456], ["a|b", None]])
     (event,) = shown(board).Tensors("runs/text_summary")
     text = event.tensor_proto.string_val[0].decode()
-    assert text.splitlines() == ["| job | iou |", "| --- | --- |", "| 0 | 0.1235 |", "| a\\|b |  |"]
+    assert text.splitlines() == [
+        "| job  | iou    |",
+        "| ---- | ------ |",
+        "| 0    | 0.1235 |",
+        "| a\\|b |        |",
+    ]
 
 
 def test_settings_and_scores_meet_in_hparams(board: TensorBoard) -> None:

@@ -96,4 +96,4 @@ def test_at_its_end_dashboards_have_tables_and_sheet(outputs: Path) -> None:
         found.Tensors(f"{name}/text_summary")[0].tensor_proto.string_val[0].decode()
         for name in ("means", "differences")
     )
-    assert "| plain | 4 | 0.4 ± 0.1 |" in means and "| better | 4 | +0.2 ± 0.1 |" in differences
+    assert "| plain   | 4    | 0.4 ± 0.1  |" in means and "| better  | 4     | +0.2 ± 0.1 |" in differences

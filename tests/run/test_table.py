@@ -80,7 +80,7 @@ def test_a_run_at_work_is_told_from_a_killed_one_with_its_step(tmp_path: Path) -
     held.close()
     (line,) = rows(tmp_path)
     assert line.state == "killed"
-    assert "| killed | coarse | 29   | 2026-01-01T00:00 | a b  | one / two | 90      |" in text([line])
+    assert "| killed | coarse | 29   | 2026-01-01T00:00 | a b  | one \\| two | 90      |" in text([line])
 
 
 DAMAGES = {
@@ -134,4 +134,4 @@ def test_words_are_kept_in_their_line_and_from_the_terminal(outputs: Path, capsy
     assert main([str(outputs)]) == 0
     said = capsys.readouterr().out
     assert said.replace("\n", "").isprintable() and len(said.splitlines()) == 5
-    assert "| one two   |" in said and "| a [31m " in said and "a/b" in said
+    assert "| one two   |" in said and "| a [31m " in said and "a\\|b" in said

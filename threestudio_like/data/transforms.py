@@ -169,9 +169,8 @@ def opened(folder: Path, name: str) -> Float[Tensor, "H W 4"]:
 def lens_of(entry: Mapping[str, Any], height: int, width: int) -> Lens:
     """From focal lengths and a principal point (in a picture of w by h, where given), or from an angle."""
     w, h = number(entry, "w", width), number(entry, "h", height)
-    if (
-        min(abs(width * h / w - height), abs(height * w / h - width)) > 1
-    ):  # a smaller copy's sides are rounded
+    off = min(abs(width * h / w - height), abs(height * w / h - width))
+    if off > 1:  # a smaller copy's sides are rounded
         raise ValueError(f"w and h are {w:g} and {h:g}, the picture's sides {width} and {height}")
     if "fl_x" in entry or "fl_y" in entry:
         fl_x = number(entry, "fl_x" if "fl_x" in entry else "fl_y")

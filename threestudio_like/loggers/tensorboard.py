@@ -18,6 +18,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
+from threestudio_like import markdown
+
 MAX_SIDE = 384  # pixels of a video's longer side: GIFs are large
 MAX_FRAMES = 60
 
@@ -72,12 +74,7 @@ class TensorBoard(TensorBoardLogger):
     @rank_zero_only
     def log_table(self, key: str, columns: Sequence[str], data: Sequence[Sequence[Any]]) -> None:
         """A table of words and numbers, in the tab TEXT."""
-        lines = [columns, ["---"] * len(columns), *data]
-        texts = [["" if c is None else c for c in line] for line in lines]
-        cells = [
-            [f"{c:.4g}" if isinstance(c, float) else str(c).replace("|", "\\|") for c in r] for r in texts
-        ]
-        self.experiment.add_text(key, "\n".join("| " + " | ".join(line) + " |" for line in cells), 0)
+        self.experiment.add_text(key, markdown.table(columns, data), 0)
 
     @rank_zero_only
     def log_result(self, parameters: Mapping[str, Any], scores: Mapping[str, float]) -> None:

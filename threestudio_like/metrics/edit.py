@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from threestudio_like.metrics.gate import table
+from threestudio_like import markdown
 from threestudio_like.metrics.paired import Estimate, estimated
 
 SAME = 0.01  # of a pixel's range: below it nothing has changed
@@ -88,8 +88,8 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         said = "never falls" if part["monotone"] else "falls somewhere"
         asked = "accuracy" if scale == "text_scale" else "untouched_psnr"
         text += ["", f"{other} {part['at']:g}: with {scale}, {asked} {said}", ""]
-        text += table([[scale, *MEASURES], *rows_of(part["means"])])
-    return [*text, "", *table([["kind", *MEASURES], *rows_of(found["kinds"])])]
+        text += markdown.table([scale, *MEASURES], rows_of(part["means"])).splitlines()
+    return [*text, "", *markdown.table(["kind", *MEASURES], rows_of(found["kinds"])).splitlines()]
 
 
 def rows_of(means: Mapping[str, Mapping[str, Estimate]]) -> list[list[str]]:

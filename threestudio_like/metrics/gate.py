@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from threestudio_like import markdown
 from threestudio_like.metrics.paired import Estimate, estimated
 
 SAMPLE, WRONG_POSE = "sample", "wrong_pose"
@@ -126,27 +127,20 @@ def said(part: Mapping[str, Any]) -> str:
 def sampling_table(buckets: Mapping[str, Any]) -> list[str]:
     """PSNR / SSIM / mask IoU, a line for each guess."""
     guesses = list(next(iter(buckets.values()))["means"])
-    rows = [["azimuth apart, degrees", *buckets]]
+    head, rows = ["azimuth apart, degrees", *buckets], []
     for guess in guesses:
         means = [bucket["means"][guess] for bucket in buckets.values()]
         rows.append([guess, *(" / ".join(f"{each[m].mean:.3g}" for m in MEASURES) for each in means)])
     for rival in RIVALS:
         least = [bucket["margins"][rival] for bucket in buckets.values()]
         rows.append([f"{SAMPLE} - {rival}, dB", *(str(each["psnr"]) for each in least)])
-    return table(rows)
+    return markdown.table(head, rows).splitlines()
 
 
 def scene_table(means: Mapping[str, Any], margins: Mapping[str, Any]) -> list[str]:
     """A line for each arm, with how much the true poses are ahead of it."""
-    rows = [["told", "volume IoU", "new views, dB", "true poses ahead, IoU", "dB"]]
+    head, rows = ["told", "volume IoU", "new views, dB", "true poses ahead, IoU", "dB"], []
     for arm, each in means.items():
         ahead = [str(margins[arm][m]) for m in SCENE_MEASURES] if arm in margins else ["", ""]
         rows.append([arm, *(str(each[m]) for m in SCENE_MEASURES), *ahead])
-    return table(rows)
-
-
-def table(rows: list[list[str]]) -> list[str]:
-    """Markdown, the first row its head."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    ruled = [rows[0], ["-" * width for width in widths], *rows[1:]]
-    return ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in ruled]
+    return markdown.table(head, rows).splitlines()

@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from threestudio_like import markdown
 from threestudio_like.metrics.frechet import edges96, frechet
-from threestudio_like.metrics.gate import said, table
+from threestudio_like.metrics.gate import said
 from threestudio_like.metrics.paired import Estimate, estimated
 from threestudio_like.metrics.similarity import retrieval
 
@@ -115,12 +116,12 @@ def lines(verdict: Verdict, rules: Rules) -> list[str]:
 def accuracy_table(accuracies: Mapping[str, Mapping[str, Accuracy]]) -> list[str]:
     """A line for each set of pictures."""
     firsts = next(iter(next(iter(accuracies.values())).values())).found
-    rows = [["names", "pictures", *(f"top {first}" for first in firsts), "guessing"]]
+    head, rows = ["names", "pictures", *(f"top {first}" for first in firsts), "guessing"], []
     for kind, sets in accuracies.items():
         for pictures, each in sets.items():
             guess = " / ".join(f"{share:.3g}" for share in each.guessing.values())
             rows.append([f"{each.names} {kind}", pictures, *map(str, each.found.values()), guess])
-    return table(rows)
+    return markdown.table(head, rows).splitlines()
 
 
 def numbers(verdict: Verdict) -> dict[str, float]:

@@ -121,11 +121,12 @@ def show_model(file: Path, loggers: Sequence[Any]) -> None:
 
 def show_sweep(
     nodes: Mapping[str, Any],
+    key: str,
     pictures: Mapping[str, Any],
     tables: Mapping[str, tuple[list[str], list[list[Any]]]],
 ) -> None:
-    """A sweep's summary, or a study's, to loggers in its folder."""
-    loggers = built(nodes, "hydra.sweeper.loggers")
+    """A sweep's summary, or a study's, to loggers in its folder; the key is the nodes' own."""
+    loggers = built(nodes, key)
     for logger in loggers:
         for name, (columns, rows) in tables.items():
             if hasattr(logger, "log_table"):

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from threestudio_like import markdown
 from threestudio_like.files import write
 from threestudio_like.metrics.paired import estimated
 from threestudio_like.run.composition import plain
@@ -80,7 +81,8 @@ def show(folder: Path, against: str | None, loggers: Mapping[str, Any]) -> None:
         from threestudio_like.run.stages import placed
 
         nodes = placed({"logger": loggers}, folder)["logger"]
-        show_sweep(nodes, {"sheet": opened(folder / "sheet.png")}, tables(trials(folder), against))
+        pictures, found = {"sheet": opened(folder / "sheet.png")}, tables(trials(folder), against)
+        show_sweep(nodes, "hydra.callbacks.study.loggers", pictures, found)
 
 
 def trials(folder: Path) -> list[Trial]:
@@ -110,7 +112,7 @@ def text(found: Sequence[Trial], against: str | None) -> str:
         "means": "mean ± standard error over objects",
         "differences": f"difference to {against}, of the same objects and seeds",
     }
-    parts = [f"{titles[name]}\n\n{table(*cells)}" for name, cells in tables(found, against).items()]
+    parts = [f"{titles[name]}\n\n{markdown.table(*cells)}" for name, cells in tables(found, against).items()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -146,14 +148,6 @@ def difference(pairs: Sequence[tuple[Trial, Trial]], name: str) -> str:
         return ""
     told = str(estimated(values))
     return told if told.startswith("-") else f"+{told}"
-
-
-def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """In Markdown, with columns of equal width."""
-    cells = [list(head), *map(list, lines)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(head))]
-    cells.insert(1, ["-" * width for width in widths])
-    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in cells)
 
 
 def main(arguments: list[str]) -> int:

@@ -16,6 +16,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from threestudio_like import markdown
 from threestudio_like.files import write
 from threestudio_like.run import jobs, table
 from threestudio_like.run.errors import UserError, hint
@@ -44,7 +45,8 @@ def write_summary(sweep: Path, objective: str | None, direction: str, loggers: M
         from threestudio_like.run.dashboards import show_sweep
         from threestudio_like.run.stages import placed
 
-        show_sweep(placed({"logger": loggers}, sweep)["logger"], pictures, {"runs": (columns, rows)})
+        nodes, told = placed({"logger": loggers}, sweep)["logger"], {"runs": (columns, rows)}
+        show_sweep(nodes, "hydra.sweeper.loggers", pictures, told)
 
 
 def ranked(found: Sequence[Job], objective: str | None, direction: str) -> list[Job]:
@@ -96,30 +98,16 @@ def page(
         place = os.path.relpath(best.folder, sweep)
         shown = f"{best.metrics[objective]:.4g}"  # type: ignore[index]
         lines.append(f"Best by {objective} ({direction}): job {best.number}, {shown}, [{place}]({place}).")
-    lines += ["", markdown(columns, rows), ""]
+    links = columns.index("folder")
+    lined = ([*row[:links], linked(row[links]), *row[links + 1 :]] for row in rows)
+    lines += ["", markdown.table(columns, lined), ""]
     lines += [f"![{name}]({name}.png)\n" for name in pictures]
     return "\n".join(lines)
 
 
-def markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table, its folders linked."""
-    lines = [[escaped(column) for column in columns], ["---"] * len(columns)]
-    for row in rows:
-        words = [written(cell) for cell in row]
-        folder = columns.index("folder")
-        words[folder] = f"[{words[folder]}]({row[folder]})" if row[folder] else ""
-        lines.append(words)
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def written(cell: Any) -> str:
-    """As text, numbers short; nothing for None."""
-    return f"{cell:.4g}" if isinstance(cell, float) else "" if cell is None else escaped(str(cell))
-
-
-def escaped(text: str) -> str:
-    """What would end a cell, written so that it does not."""
-    return text.replace("|", "\\|").replace("\n", " ")
+def linked(folder: str) -> str:
+    """A link to a run's folder, if it has one."""
+    return f"[{folder}]({folder})" if folder else ""
 
 
 def drawn(found: Sequence[Job], sweep: Path, objective: str | None, direction: str) -> dict[str, Any]:

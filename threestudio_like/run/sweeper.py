@@ -138,9 +138,7 @@ class Jobs(Sweeper):
             line = f"hydra/launcher: {type(error).__name__}: {one_line(error)}"
             numbers = range(first, first + len(batch))
             mine = [job for job in jobs.settled(self.folder) if job.number in numbers]
-            unbegun = [
-                job for job in mine if job.state == "sent"
-            ]  # in a cluster they may wait for their turn
+            unbegun = [job for job in mine if job.state == "sent"]  # in a cluster, perhaps in its queue
             if alone or len(unbegun) == len(mine) or type(self.launcher).__name__ != POOL:
                 self.failures.append(UserError(line))
                 for job in unbegun:

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from threestudio_like import markdown
 from threestudio_like.run.folder import at_work
 
 SCORES = (
@@ -147,19 +148,11 @@ def text(runs: Iterable[Row]) -> str:
     runs = list(runs)
     names = [name for name in SCORES if any(name in run.scores for run in runs)]
     places = [name for name in PLACES if any(name in run.place for run in runs)]
-    lines = [["experiment", "name", "state", *places, *names]]
-    for run in runs:
-        numbers = [f"{run.scores[name]:.3g}" if name in run.scores else "" for name in names]
-        words = [run.place.get(name, "") for name in places]
-        lines.append([*map(shown, (run.experiment, run.name, run.state, *words)), *numbers])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
-
-
-def shown(words: str) -> str:
-    """In one cell of one line; what a terminal would obey, or cannot show, is a space."""
-    return "".join(letter if letter.isprintable() else " " for letter in words).replace("|", "/")
+    lines = [
+        [run.experiment, run.name, run.state, *map(run.place.get, places), *map(run.scores.get, names)]
+        for run in runs
+    ]
+    return markdown.table(["experiment", "name", "state", *places, *names], lines)
 
 
 def main(arguments: list[str]) -> int:

@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SD3Transformer2DModel,
+    UNet2DConditionModel,
+)
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import (
@@ -44,7 +50,7 @@ def vae(**changes: Any) -> AutoencoderKL:
     torch.manual_seed(2)
     types = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
     return AutoencoderKL(
-        block_out_channels=(32, 32), layers_per_block=1, latent_channels=4, **types, **changes
+        block_out_channels=(32, 32), layers_per_block=1, **{"latent_channels": 4} | changes, **types
     )
 
 
@@ -195,6 +201,49 @@ def xl_folder(folder: Path) -> Path:
     return folder
 
 
+def flowing() -> SD3Transformer2DModel:
+    """Stable Diffusion 3's, of two blocks."""
+    torch.manual_seed(1)
+    widths = {"num_attention_heads": 2, "attention_head_dim": 8, "caption_projection_dim": 16}
+    told = {"joint_attention_dim": 40, "pooled_projection_dim": 16}
+    shapes = {"sample_size": 8, "in_channels": 16, "out_channels": 16, "pos_embed_max_size": 8}
+    return randomised(SD3Transformer2DModel(num_layers=2, **shapes, **told, **widths))
+
+
+def stable_diffusion_3_folder(folder: Path) -> Path:
+    """As the hub has 3 and 3.5."""
+    flowing().save_pretrained(folder / "transformer")
+    noise = {"scaling_factor": 1.5305, "shift_factor": 0.0609, "force_upcast": True}
+    vae(latent_channels=16, use_quant_conv=False, use_post_quant_conv=False, **noise).save_pretrained(
+        folder / "vae"
+    )
+    FlowMatchEulerDiscreteScheduler(shift=3.0).save_pretrained(folder / "scheduler")
+    torch.manual_seed(5)
+    for number in ("", "_2"):
+        tokenizer().save_pretrained(folder / f"tokenizer{number}")
+        CLIPTextModelWithProjection(text_config(TOKEN)).save_pretrained(folder / f"text_encoder{number}")
+    t5(folder, "_3", 40)
+    return folder
+
+
+def t5(folder: Path, number: str, width: int) -> None:
+    """T5 of one layer, and its tokenizer."""
+    words = ["<pad>", "</s>", "<unk>", "\u2581", *"abcdefghijklmnopqrstuvwxyz,"]
+    T5Tokenizer(vocab=[(word, -float(i)) for i, word in enumerate(words)], extra_ids=0).save_pretrained(
+        folder / f"tokenizer{number}"
+    )
+    config = T5Config(
+        vocab_size=32,
+        d_model=width,
+        d_kv=8,
+        d_ff=32,
+        num_layers=1,
+        num_heads=2,
+        feed_forward_proj="gated-gelu",
+    )
+    T5EncoderModel(config).save_pretrained(folder / f"text_encoder{number}")
+
+
 def deepfloyd_folder(folder: Path) -> Path:
     """As the hub has IF-I-XL."""
     small = {"attention_head_dim": 16, "encoder_hid_dim": TOKEN, "addition_embed_type_num_heads": 2}
@@ -202,18 +251,5 @@ def deepfloyd_folder(folder: Path) -> Path:
     widths = {"block_out_channels": (32, 32), "layers_per_block": 1, "sample_size": 8}
     UNet2DConditionModel(**sizes.deepfloyd(**widths, **small)).save_pretrained(folder / "unet")
     scheduler(beta_schedule="squaredcos_cap_v2").save_pretrained(folder / "scheduler")
-    words = ["<pad>", "</s>", "<unk>", "\u2581", *"abcdefghijklmnopqrstuvwxyz,"]
-    T5Tokenizer(vocab=[(word, -float(i)) for i, word in enumerate(words)], extra_ids=0).save_pretrained(
-        folder / "tokenizer"
-    )
-    config = T5Config(
-        vocab_size=32,
-        d_model=TOKEN,
-        d_kv=8,
-        d_ff=32,
-        num_layers=1,
-        num_heads=2,
-        feed_forward_proj="gated-gelu",
-    )
-    T5EncoderModel(config).save_pretrained(folder / "text_encoder")
+    t5(folder, "", TOKEN)
     return folder

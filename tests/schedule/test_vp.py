@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from threestudio_like.schedule.vp import VP, cosine, linear, scaled_linear
+from threestudio_like.schedule.vp import VP, cosine, linear, rectified, scaled_linear
 
 DDPM = linear(1000, 1e-4, 0.02)
 STABLE = scaled_linear(1000, 0.00085, 0.0120)
@@ -26,6 +26,19 @@ def test_cosine_follows_its_curve_but_for_the_clipped_end():
     start = math.cos(0.008 / 1.008 * math.pi / 2) ** 2
     torch.testing.assert_close(vp.alpha_bar[t], torch.cos(angle) ** 2 / start, rtol=1e-4, atol=1e-6)
     assert 0 < vp.alpha_bar[-1] < 1e-6
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_rectified_paths_are_straight_but_for_their_scale(shift):
+    vp = VP(betas=rectified(1000, shift))
+    t = torch.arange(10, 1000)
+    alpha, sigma = vp.coefficients(t, torch.zeros(len(t)))
+    u = (t + 0.5) / 1000
+    torch.testing.assert_close(sigma / (alpha + sigma), shift * u / (1 + (shift - 1) * u), rtol=1e-3, atol=0)
+    x, eps = torch.randn(2, len(t))
+    straight = vp.noised(x, eps, t) / (alpha + sigma)
+    s = sigma / (alpha + sigma)
+    torch.testing.assert_close(straight, (1 - s) * x + s * eps)
 
 
 def test_single_steps_compose_to_the_closed_form():

@@ -6,21 +6,21 @@ The U-Net's 6 channels are the noise and the variance of a step back; only the f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import AutoTokenizer, T5EncoderModel
+from transformers import AutoTokenizer
 
 from threestudio_like.priors.base import Condition, Prior
 from threestudio_like.priors.latents import asked
 from threestudio_like.priors.pixels import CHANNELS, resized
 from threestudio_like.priors.prompts import Encoder, Prompts, Spoken
-from threestudio_like.priors.published import Precision, check_schedule, find, part
+from threestudio_like.priors.published import Precision, check_schedule, folder_with, part
+from threestudio_like.priors.t5 import Held, computes_in, held
 from threestudio_like.priors.words import Words
 from threestudio_like.records import Camera, View
 from threestudio_like.schedule.vp import VP
@@ -33,12 +33,11 @@ class DeepFloyd(Prior):
     """p(picture | words), in pixels.
 
     weights: a name of the hub, or a folder in diffusers' layout.
-    text_encoder: how T5 is held while it reads: `whole` (bfloat16, on the CPU), `offload` (on the CUDA
-        device, what does not fit on the CPU) or `8bit` (on the CUDA device; needs bitsandbytes).
+    text_encoder: how T5 is held while it reads (t5.py).
     words, negative, cache: as Stable Diffusion's.
     """
 
-    published = staticmethod(find)  # a run looks for weights before it begins
+    published = staticmethod(partial(folder_with, network="unet"))  # a run looks for weights before it begins
 
     def __init__(
         self,
@@ -46,7 +45,7 @@ class DeepFloyd(Prior):
         schedule: VP,
         weights: str,
         precision: Precision,
-        text_encoder: Literal["whole", "offload", "8bit"],
+        text_encoder: Held,
         words: Words | None,
         negative: str,
         cache: str | None,
@@ -54,9 +53,7 @@ class DeepFloyd(Prior):
         from diffusers import UNet2DConditionModel
 
         super().__init__()
-        folder = find(weights)
-        if folder.is_file():
-            raise ValueError(f"weights: {folder.name} is one file; expected a folder in diffusers' layout")
+        folder = folder_with(weights, "unet")
         check_schedule(folder, "eps", schedule.alpha_bar)
         self.schedule, self.precision = schedule, precision
         self.unet: Any = part(UNet2DConditionModel, folder, "unet", precision)
@@ -65,7 +62,7 @@ class DeepFloyd(Prior):
         prompts = Prompts(
             load=lambda: t5_encoder(folder, text_encoder),
             maker=[folder / "tokenizer", folder / "text_encoder"],
-            precision="int8" if text_encoder == "8bit" else "bfloat16",
+            precision=computes_in(text_encoder),
             folder=cache,
         )
         self.spoken = Spoken(prompts=prompts, words=words, negative=negative)
@@ -94,10 +91,10 @@ class DeepFloyd(Prior):
         return asked(self.unet, self.precision, x_t, t, condition, None)[:, :COLOURS]
 
 
-def t5_encoder(folder: Path, how: str) -> Encoder:
+def t5_encoder(folder: Path, how: Held) -> Encoder:
     """Texts to tokens, in lower case as IF was trained; places after a text's end are masked for T5 only."""
     tokenizer: Any = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    encoder = HELD[how](folder)
+    encoder = held(how, folder, "text_encoder")
 
     def encode(texts: list[str]) -> list[dict[str, Tensor]]:
         plain = [text.lower().strip() for text in texts]
@@ -108,30 +105,3 @@ def t5_encoder(folder: Path, how: str) -> Encoder:
         return [{"tokens": row} for row in said]
 
     return encode
-
-
-def on_device(folder: Path, **options: Any) -> Any:
-    """T5 on the CUDA device, as far as it fits."""
-    if not torch.cuda.is_available():
-        raise ValueError("text_encoder: `offload` and `8bit` need a CUDA device; `whole` does not")
-    return T5EncoderModel.from_pretrained(
-        folder / "text_encoder", device_map="auto", local_files_only=True, **options
-    )
-
-
-def in_8bit(folder: Path) -> Any:
-    """T5 with weights of 8 bits."""
-    from importlib.util import find_spec
-
-    from transformers import BitsAndBytesConfig
-
-    if find_spec("bitsandbytes") is None:
-        raise ValueError("text_encoder: `8bit` needs bitsandbytes: pip install bitsandbytes")
-    return on_device(folder, quantization_config=BitsAndBytesConfig(load_in_8bit=True))
-
-
-HELD: dict[str, Callable[[Path], Any]] = {
-    "whole": lambda folder: part(T5EncoderModel, folder, "text_encoder", "bfloat16"),
-    "offload": lambda folder: on_device(folder, dtype=torch.bfloat16),
-    "8bit": in_8bit,
-}

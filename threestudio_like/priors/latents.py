@@ -33,15 +33,16 @@ class Latents(Prior):
         self.schedule, self.prediction, self.precision = schedule, prediction, precision
         self.unet = frozen(unet, getattr(torch, precision))
         # XL's autoencoder overflows in half; the others say so too, by default, and do not
-        upcast = vae.config.force_upcast and unet.config.addition_embed_type == "text_time"
+        upcast = vae.config.force_upcast and unet.config.get("addition_embed_type") == "text_time"
         self.vae = frozen(vae, torch.float32 if upcast else self.unet.dtype)
+        self.shift = vae.config.get("shift_factor") or 0.0
         self.size = size
         shrinks = 2 ** (len(vae.config.block_out_channels) - 1)
         self.shape = (vae.config.latent_channels, size // shrinks, size // shrinks)
 
     def encode(self, image: Float[Tensor, "B H W 4"]) -> Float[Tensor, "B C h w"]:
-        """A draw from the encoder's distribution, scaled to unit variance."""
-        return self.posterior(image).sample().float() * self.vae.config.scaling_factor
+        """A draw from the encoder's distribution, moved and scaled to unit variance."""
+        return (self.posterior(image).sample().float() - self.shift) * self.vae.config.scaling_factor
 
     def posterior(self, image: Float[Tensor, "B H W 4"]) -> Any:
         """The encoder's distribution of the pictures' latents, unscaled."""
@@ -52,7 +53,8 @@ class Latents(Prior):
     def decode(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B H W 4"]:
         """Pictures of `size`; alpha is 1."""
         with torch.autocast(x.device.type, enabled=False):
-            image = self.vae.decode((x / self.vae.config.scaling_factor).to(self.vae.dtype)).sample
+            latents = x / self.vae.config.scaling_factor + self.shift
+            image = self.vae.decode(latents.to(self.vae.dtype)).sample
         image = ((image.float() + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1)
         return F.pad(image, (0, CHANNELS - 3), value=1.0)
 

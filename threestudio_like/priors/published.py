@@ -38,6 +38,16 @@ def find(weights: str) -> Path:
     raise ValueError(f"weights: {folder} has {several or 'neither unet/config.json nor a checkpoint'}")
 
 
+def folder_with(weights: str, network: str) -> Path:
+    """The folder in diffusers' layout that is meant, and has this network; ValueError if none."""
+    if Path(weights).expanduser().is_file():
+        raise ValueError(f"weights: {weights} is one file; expected a folder in diffusers' layout")
+    folder = home(weights)
+    if not (folder / network / "config.json").is_file():
+        raise ValueError(f"weights: {folder} has no {network}/config.json")
+    return folder
+
+
 def home(weights: str) -> Path:
     """The folder that a name or a path means, whatever is in it; ValueError if none."""
     path = Path(weights).expanduser()

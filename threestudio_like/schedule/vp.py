@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from threestudio_like.ranges import Count, NonNegative
+from threestudio_like.ranges import Count, NonNegative, Positive
 
 
 def linear(num_steps: int, start: float, end: float) -> Float[Tensor, " T"]:
@@ -29,6 +29,18 @@ def cosine(num_steps: Count, offset: NonNegative) -> Float[Tensor, " T"]:
     steps = torch.arange(num_steps + 1, dtype=torch.float64) / num_steps
     alpha_bar = torch.cos((steps + offset) / (1 + offset) * math.pi / 2) ** 2
     return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=0.999)
+
+
+def rectified(num_steps: Count, shift: Positive) -> Float[Tensor, " T"]:
+    """Betas of straight paths (1 - s) x_0 + s eps, scaled to keep the variance (Esser et al. 2024, eq. 13).
+
+    s goes from 0 to 1 in even steps u, each counted in its middle, as s = shift u / (1 + (shift - 1) u)
+    (eq. 23): large pictures need more noise.
+    """
+    u = (torch.arange(num_steps, dtype=torch.float64) + 0.5) / num_steps
+    s = shift * u / (1 + (shift - 1) * u)
+    alpha_bar = (1 - s) ** 2 / ((1 - s) ** 2 + s**2)
+    return 1 - alpha_bar / torch.cat([torch.ones_like(u[:1]), alpha_bar[:-1]])
 
 
 class VP(nn.Module):

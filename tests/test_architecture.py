@@ -312,6 +312,7 @@ VARIANTS = {
     "guidance/cfg_dual": "guidance/cfg",
     "guidance/cfg_perpendicular": "guidance/cfg",
     "priors/perpendicular": "priors/words",
+    "schedule/vp_rectified": "schedule/vp",
     "priors/stable_diffusion_15": "priors/stable_diffusion",
     "priors/stable_diffusion_xl": "priors/stable_diffusion",
     "priors/zero123_xl": "priors/latent_zero123",

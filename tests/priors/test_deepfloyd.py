@@ -57,12 +57,6 @@ def test_pictures(prior):
     torch.testing.assert_close(one.decode(x)[..., :3], small)
 
 
-def test_what_needs_a_device_says_so(prior, views, monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(ValueError, match="^text_encoder: .* need a CUDA device"):
-        prior(text_encoder="offload").condition(["a"], views(1).camera, None)
-
-
 @pytest.mark.slow
 def test_the_published_sizes():
     t5 = {"vocab_size": 32128, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64}

@@ -302,6 +302,7 @@ UNMIRRORED = (
 VARIANTS = {
     "schedule/vp_linear": "schedule/vp",
     "schedule/vp_scaled_linear": "schedule/vp",
+    "schedule/vp_rectified": "schedule/vp",
     "schedule/ve_overlapping": "schedule/ve",
     "schedule/ddim": "schedule/samplers",
     "schedule/ancestral": "schedule/samplers",
@@ -312,7 +313,6 @@ VARIANTS = {
     "guidance/cfg_dual": "guidance/cfg",
     "guidance/cfg_perpendicular": "guidance/cfg",
     "priors/perpendicular": "priors/words",
-    "schedule/vp_rectified": "schedule/vp",
     "priors/stable_diffusion_15": "priors/stable_diffusion",
     "priors/stable_diffusion_xl": "priors/stable_diffusion",
     "priors/zero123_xl": "priors/latent_zero123",

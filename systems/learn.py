@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from systems.base import Optimization, System, Weight
-from threestudio_like.data.stream import ends_step
 from threestudio_like.priors.weights import save
 from threestudio_like.ranges import Count, Seed, Share
 from threestudio_like.schedule.anneal import Schedule
@@ -57,13 +56,10 @@ class Learn(System):
         self.keep_pace(self.pace.pace(batch.step))
 
     @torch.no_grad()
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Move the average; at first it forgets faster, to leave the random start behind."""
-        if not ends_step(self.trainer, batch_idx):
-            return
-        keep = min(self.pace.ema, (1 + batch.step) / (10 + batch.step))
+    def after_step(self, optimizer: Any, step: int) -> None:
+        """Move the average, before a checkpoint is written; it forgets faster at first."""
+        keep = min(self.pace.ema, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.averaged.parameters()), list(self.prior.parameters()), 1 - keep)
-        super().on_train_batch_end(outputs, batch, batch_idx)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Scores of one held-out batch; the noise is the same each time."""

@@ -57,7 +57,7 @@ def test_the_average_forgets_its_start_and_then_keeps_its_share(system):
         system.prior.weight.fill_(1.0)
     expected = 0.0
     for step in (1, 2, 3, 50):  # step 0 would draw
-        system.on_train_batch_end(None, SimpleNamespace(step=step), step)
+        system.after_step(None, step)
         keep = min(0.5, (1 + step) / (10 + step))
         expected = keep * expected + (1 - keep)
         assert float(system.averaged.weight) == pytest.approx(expected)

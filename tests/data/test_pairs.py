@@ -25,7 +25,7 @@ def pairs(**changes) -> Pairs:
 @pytest.mark.parametrize("kept", [False, True])
 def test_names_stay_on_their_side_of_the_split(kept):
     data = pairs()
-    assert {held_out(data.edit(i, kept=kept).edit.name) for i in range(40)} == {kept}
+    assert {held_out(data.pair(i, kept=kept).edit.name) for i in range(40)} == {kept}
 
 
 def test_an_example_is_a_function_of_its_numbers():
@@ -41,7 +41,7 @@ def test_ranks_and_steps_see_different_edits():
     data = pairs(batch_size=4)
     data.trainer = SimpleNamespace(world_size=2, accumulate_grad_batches=1)
     firsts = [data.training_example(step, rank).prompts[::2] for step in range(2) for rank in range(2)]
-    indices = [[data.edit(2 * i + j, kept=False).edit.instruction for j in range(2)] for i in range(4)]
+    indices = [[data.pair(2 * i + j, kept=False).edit.instruction for j in range(2)] for i in range(4)]
     assert firsts == indices
 
 
@@ -54,7 +54,7 @@ def test_recolouring_changes_no_outline():
 def test_every_camera_sees_that_something_changed():
     data = pairs(kinds={"part": 1, "add": 1, "remove": 1})
     for i in range(60):
-        pair = data.edit(i, kept=False)
+        pair = data.pair(i, kept=False)
         assert (pair.before.rgba - pair.after.rgba).abs().amax((1, 2, 3)).min() > 0.02
 
 
@@ -73,7 +73,7 @@ def test_no_objects_are_read_where_none_are_shared():
         def fingerprint(self):
             return ""
 
-    assert pairs(source=Never(), share=0).edit(0, kept=False).edit.name.endswith("nose")
+    assert pairs(source=Never(), share=0).pair(0, kept=False).edit.name.endswith("nose")
 
 
 def test_mistakes():

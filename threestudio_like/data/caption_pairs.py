@@ -76,7 +76,7 @@ class CaptionPairs(LightningDataModule):
         """The edit of this index."""
         rng = np.random.default_rng([self.pairs.seed, 4, index])
         if rng.random() >= self.swaps:
-            edit = self.pairs.edit(index, kept=TRAINED).edit
+            edit = self.pairs.edit(self.pairs.dice(index, TRAINED), kept=TRAINED)
             return Words(edit.name, edit.instruction, edit.before.caption, edit.after.caption)
         objects = self.pairs.split[TRAINED]
         one, other = (objects[i].name for i in rng.integers(len(objects), size=2))

@@ -64,7 +64,7 @@ class EditTrials(LightningDataModule):
         asked: list[Pair] = []
         index = step * ROOM
         while len(asked) < self.pairs.batch_size:
-            pair = self.pairs.edit(index, kept=KEPT, rivals=True)
+            pair = self.pairs.pair(index, kept=KEPT, rivals=True)
             index += 1
             if float(changed(pair.before, pair.after).float().mean()) >= self.visible:
                 asked.append(pair)

@@ -96,15 +96,23 @@ class Pairs(LightningDataModule):
         """Read what there is to edit, before anything heavy begins."""
         assert self.split
 
-    def edit(self, index: int, *, kept: bool, rivals: bool = False) -> Pair:
-        """The edit of this index, of what is held out or of the rest, as cameras see it that all see it."""
-        rng = np.random.default_rng([self.seed, kept, index])
+    def pair(self, index: int, *, kept: bool, rivals: bool = False) -> Pair:
+        """An edit of what is held out or of the rest, the first of this index's that all its cameras see."""
+        rng = self.dice(index, kept)
         while True:
-            made = edit(rng, *self.thing(rng, kept), self.kinds, rivals=rivals)
+            made = self.edit(rng, kept=kept, rivals=rivals)
             place = camera(poses(rng, self.views, self.cameras), self.cameras)
             pair = Pair(made, place, seen(made.before, place), seen(made.after, place))
             if changed(pair.before, pair.after).any((1, 2)).all():
                 return pair
+
+    def dice(self, index: int, kept: bool) -> np.random.Generator:
+        """What an index's edits are drawn with."""
+        return np.random.default_rng([self.seed, kept, index])
+
+    def edit(self, rng: np.random.Generator, *, kept: bool, rivals: bool = False) -> Edit:
+        """A random edit, seen by nobody yet."""
+        return edit(rng, *self.thing(rng, kept), self.kinds, rivals=rivals)
 
     def thing(self, rng: np.random.Generator, kept: bool) -> tuple[Thing, Mapping[str, Kind]]:
         """What is edited, and what can be done to it."""
@@ -127,7 +135,7 @@ class Pairs(LightningDataModule):
 
     def example(self, step: int, first: int, count: int, *, kept: bool) -> Example:
         """`count` examples, from the edit of index `first` on."""
-        pairs = [self.edit(first + i, kept=kept) for i in range(count // self.views)]
+        pairs = [self.pair(first + i, kept=kept) for i in range(count // self.views)]
         before, after = joined(pairs)
         prompts = [pair.edit.instruction for pair in pairs for _ in range(self.views)]
         return Example(step, prompts, after, before)

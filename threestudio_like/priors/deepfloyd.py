@@ -15,21 +15,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import AutoTokenizer
 
-from threestudio_like.priors.base import Condition, Prior
+from threestudio_like.priors.base import Condition
 from threestudio_like.priors.latents import asked
 from threestudio_like.priors.pixels import CHANNELS, resized
-from threestudio_like.priors.prompts import Encoder, Prompts, Spoken
+from threestudio_like.priors.prompts import Encoder, Prompts, Spoken, Worded
 from threestudio_like.priors.published import Precision, check_schedule, folder_with, part
 from threestudio_like.priors.t5 import Held, computes_in, held
 from threestudio_like.priors.words import Words
-from threestudio_like.records import Camera, View
 from threestudio_like.schedule.vp import VP
 
 LENGTH = 77  # tokens of a prompt
 COLOURS = 3
 
 
-class DeepFloyd(Prior):
+class DeepFloyd(Worded):
     """p(picture | words), in pixels.
 
     weights: a name of the hub, or a folder in diffusers' layout.
@@ -75,14 +74,6 @@ class DeepFloyd(Prior):
         """Scaled back to [0, 1]; alpha is 1."""
         image = ((x + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1)
         return F.pad(image, (0, CHANNELS - COLOURS), value=1.0)
-
-    def condition(self, prompts: list[str], camera: Camera, reference: View | None) -> Condition:
-        """T5's tokens of the prompts with the cameras' words; the reference is not used."""
-        return self.spoken.condition(prompts, camera)
-
-    def null(self, condition: Condition) -> Condition:
-        """The negative prompt."""
-        return self.spoken.null(condition)
 
     def predict(
         self, x_t: Float[Tensor, "B C h w"], t: Int[Tensor, " B"], condition: Condition

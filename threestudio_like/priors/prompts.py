@@ -17,10 +17,10 @@ from torch import Tensor
 
 from threestudio_like import cache
 from threestudio_like.files import write
-from threestudio_like.priors.base import Condition
+from threestudio_like.priors.base import Condition, Prior
 from threestudio_like.priors.weights import read
 from threestudio_like.priors.words import Told, Words
-from threestudio_like.records import Camera
+from threestudio_like.records import Camera, View
 
 log = logging.getLogger(__name__)
 FORMAT = 1  # of the files; a new number forgets the old ones
@@ -126,3 +126,17 @@ class Spoken:
         found = self.prompts(list(shown))
         rows = [share * each[name] for share, each in zip(shown.values(), found, strict=True)]
         return torch.stack(rows).sum(0)
+
+
+class Worded(Prior):
+    """Base of priors that are told words, and the camera in words."""
+
+    spoken: Spoken
+
+    def condition(self, prompts: list[str], camera: Camera, reference: View | None) -> Condition:
+        """What the text encoders say of the prompts with the cameras' words; the reference is not used."""
+        return self.spoken.condition(prompts, camera)
+
+    def null(self, condition: Condition) -> Condition:
+        """The negative prompt."""
+        return self.spoken.null(condition)

@@ -18,10 +18,9 @@ from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjecti
 from threestudio_like.priors import checkpoint, ldm
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.latents import Latents
-from threestudio_like.priors.prompts import Encoder, Prompts, Spoken
+from threestudio_like.priors.prompts import Encoder, Prompts, Spoken, Worded
 from threestudio_like.priors.published import Precision, check_schedule, find, home, part
 from threestudio_like.priors.words import Words
-from threestudio_like.records import Camera, View
 from threestudio_like.schedule.prediction import Prediction
 from threestudio_like.schedule.vp import VP
 
@@ -30,7 +29,7 @@ XL_VAE = {"scaling_factor": 0.13025, "force_upcast": True}  # what no shape tell
 NUM_TIMES = 6  # XL: sides before and after cropping, and the crop's corner
 
 
-class StableDiffusion(Latents):
+class StableDiffusion(Worded, Latents):
     """p(picture | words), in latents.
 
     weights: a name of the hub, a folder in diffusers' layout, or an original checkpoint.
@@ -73,14 +72,6 @@ class StableDiffusion(Latents):
             folder=cache,
         )
         self.spoken = Spoken(prompts=prompts, words=words, negative=negative)
-
-    def condition(self, prompts: list[str], camera: Camera, reference: View | None) -> Condition:
-        """Tokens of the prompts with the cameras' words; the reference is not used."""
-        return self.spoken.condition(prompts, camera)
-
-    def null(self, condition: Condition) -> Condition:
-        """The negative prompt."""
-        return self.spoken.null(condition)
 
     def extra(self, condition: Condition) -> dict[str, Tensor] | None:
         """XL's second condition."""

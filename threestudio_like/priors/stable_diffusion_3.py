@@ -19,19 +19,18 @@ from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.latents import Latents
-from threestudio_like.priors.prompts import Encoder, Prompts, Spoken
+from threestudio_like.priors.prompts import Encoder, Prompts, Spoken, Worded
 from threestudio_like.priors.published import Precision, folder_with, part
 from threestudio_like.priors.stable_diffusion import asker
 from threestudio_like.priors.t5 import Held, computes_in, held
 from threestudio_like.priors.words import Words
-from threestudio_like.records import Camera, View
 from threestudio_like.schedule.vp import VP
 
 TIMES = 1000  # s as the network is told it
 LENGTH = 256  # of T5's tokens
 
 
-class StableDiffusion3(Latents):
+class StableDiffusion3(Worded, Latents):
     """p(picture | words), in latents of 16 channels.
 
     weights: a name of the hub, or a folder in diffusers' layout.
@@ -75,14 +74,6 @@ class StableDiffusion3(Latents):
             folder=cache,
         )
         self.spoken = Spoken(prompts=prompts, words=words, negative=negative)
-
-    def condition(self, prompts: list[str], camera: Camera, reference: View | None) -> Condition:
-        """Tokens and summaries of the prompts with the cameras' words; the reference is not used."""
-        return self.spoken.condition(prompts, camera)
-
-    def null(self, condition: Condition) -> Condition:
-        """The negative prompt."""
-        return self.spoken.null(condition)
 
     def predict(
         self, x_t: Float[Tensor, "B C h w"], t: Int[Tensor, " B"], condition: Condition

@@ -22,6 +22,7 @@ from threestudio_like.data.stream import ends_step
 from threestudio_like.files import replacing
 from threestudio_like.ranges import Count
 from threestudio_like.run import optimizers
+from threestudio_like.run.composition import leaves
 from threestudio_like.run.errors import UserError, joined, one_line
 from threestudio_like.run.guard import Guard
 
@@ -82,8 +83,8 @@ def wrong_in(found: Any) -> str:
     if finished_steps(found["loops"]) != found["global_step"]:
         return "its loops count other steps"
     for name in ("state_dict", "optimizer_states"):
-        for key, value in leaves(found[name], name):
-            if isinstance(value, torch.Tensor) and not torch.isfinite(value).all():
+        for key, tensor in tensors(found[name], name):
+            if not torch.isfinite(tensor).all():
                 return f"{key} is not finite"
     return ""
 
@@ -95,13 +96,13 @@ def finished_steps(loops: Any) -> Any:
     return loops
 
 
-def leaves(tree: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """Every value in a tree of dicts and lists, with its full key."""
-    if not isinstance(tree, dict | list):
+def tensors(tree: Any, key: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor in a tree, with its full key."""
+    if isinstance(tree, torch.Tensor):
         yield key, tree
-        return
-    for name, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
-        yield from leaves(value, joined(key, str(name)))
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for name, value in items:
+        yield from tensors(value, joined(key, str(name)))
 
 
 class Checkpoints(Checkpoint):
@@ -159,11 +160,11 @@ class Checkpoints(Checkpoint):
     ) -> None:
         """Keep what Lightning passes over: callbacks and optimisers that have no state in it."""
         self.loaded = [checkpoint["global_step"], *(len(checkpoint[name]) for name in COUNTED[1:])]
-        own = checkpoint["callbacks"].get(self.state_key)
         counts = dict(leaves(checkpoint["loops"], "loops"))
         for key, count in leaves(trainer.fit_loop.state_dict(), "loops.fit_loop"):
-            if type(counts.get(key)) is not type(count) or counts[key] < 0:
+            if isinstance(count, int) and (type(counts.get(key)) is not type(count) or counts[key] < 0):
                 raise not_whole(path(trainer.default_root_dir), f"{key} is not of its kind")
+        own = checkpoint["callbacks"].get(self.state_key)
         if not isinstance(own, dict) or type(own.get("seconds")) not in (int, float):
             raise not_whole(path(trainer.default_root_dir), f"callbacks has no state of {self.state_key}")
 

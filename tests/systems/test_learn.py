@@ -6,10 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from pytorch_lightning import Trainer
 from torch import nn
+from torch.utils.data import DataLoader
 
 from systems.base import Optimization
 from systems.learn import Learn, Pace
+from threestudio_like.run.checkpoints import Checkpoints
 from threestudio_like.schedule.anneal import constant, linear
 
 
@@ -56,12 +59,29 @@ def test_the_average_forgets_its_start_and_then_keeps_its_share(system):
     with torch.no_grad():
         system.prior.weight.fill_(1.0)
     expected = 0.0
-    for step in (1, 2, 3, 50):  # step 0 would draw
+    for step in (1, 2, 3, 50):
         system.after_step(None, step)
         keep = min(0.5, (1 + step) / (10 + step))
         expected = keep * expected + (1 - keep)
         assert float(system.averaged.weight) == pytest.approx(expected)
     assert not any(p.requires_grad for p in system.averaged.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*have no `val_dataloader`")
+def test_a_checkpoint_has_the_average_of_its_last_step(system, tmp_path):
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(
+        max_steps=6,
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        callbacks=[Checkpoints(every=4)],
+        **quiet,
+    )
+    trainer.fit(system, DataLoader([SimpleNamespace(step=step) for step in range(6)], batch_size=None))
+    saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 6
+    assert torch.equal(saved["state_dict"]["averaged.weight"], system.averaged.weight)
 
 
 def test_the_pace_is_a_function_of_the_step(system, monkeypatch):

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def test_a_job_is_what_is_noted_and_what_its_folder_says(tmp_path: Path) -> None
     jobs.note(tmp_path, 10, folder=str(folder))
     jobs.note(tmp_path, 9, overrides=["seed=0"], error="seed: no")
     jobs.note(tmp_path, 11, overrides=["seed=2"])
+    (tmp_path / "jobs" / f".{os.getpid()}-1c272957-12.json").touch()  # another process writes it now
     refused, finished, sent = jobs.read(tmp_path)
     assert finished == jobs.Job(10, ("seed=1",), "finished", folder, "", {"iou": 0.5, "seconds": 3})
     assert refused == jobs.Job(9, ("seed=0",), "refused", None, "seed: no", {})

@@ -78,7 +78,7 @@ def adopt(run: Path) -> None:
 def awaited(sweep: Path, number: int) -> Path | None:
     """The folder that a job's first process takes, which started this one; None if it went on without one."""
     while True:
-        noted = {int(file.stem): json.loads(file.read_text()) for file in (sweep / FOLDER).glob("*.json")}
+        noted = {int(file.stem): json.loads(file.read_text()) for file in _files(sweep)}
         if "folder" in noted[number]:
             return Path(noted[number]["folder"])
         later = any("folder" in values for other, values in noted.items() if other > number)
@@ -113,8 +113,13 @@ def forget(sweep: Path, number: int) -> None:
 
 def read(sweep: Path) -> list[Job]:
     """All jobs, in their order."""
-    files = sorted((sweep / FOLDER).glob("*.json"), key=lambda file: int(file.stem))
-    return [job(sweep, int(file.stem), json.loads(file.read_text())) for file in files]
+    return [job(sweep, int(file.stem), json.loads(file.read_text())) for file in _files(sweep)]
+
+
+def _files(sweep: Path) -> list[Path]:
+    """What is noted of each job, in their order."""
+    # hidden is what another process is writing at this moment
+    return sorted((sweep / FOLDER).glob("[!.]*.json"), key=lambda file: int(file.stem))
 
 
 def settled(sweep: Path) -> list[Job]:

@@ -153,7 +153,7 @@ def stage(folder: Path, summary: Mapping[str, Any]) -> str:
     kept = {name: value for name, value in summary.items() if isinstance(value, (int, float, str))}
     words = ", ".join(f"{name} {_plain(value)}" for name, value in kept.items())
     pictures = "".join(_figure(path, path.stem) for path in chosen(sorted(folder.glob("images/[!.]*.png"))))
-    pictures += "".join(_figure(path, path.stem) for path in sorted(folder.glob("*.mp4")))
+    pictures += "".join(_figure(path, path.stem) for path in sorted(folder.glob("[!.]*.mp4")))
     lines = charts(folder / "metrics.jsonl")
     if not pictures and not lines and not words:
         return ""

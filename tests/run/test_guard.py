@@ -134,3 +134,10 @@ def test_finite() -> None:
 def test_patience_is_positive() -> None:
     with pytest.raises(ValueError, match="patience: expected at least 1, got 0"):
         Guard(patience=0)
+
+
+def test_what_the_last_step_left_is_looked_at(tmp_path: Path) -> None:
+    system = Falling({}, torch.optim.SGD)
+    system.rates["x"] = 2e38
+    with pytest.raises(UserError, match=r"stages.coarse: 'x' is not finite after the last step"):
+        fit(tmp_path, system, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import textwrap
 import time
 import traceback
 from collections.abc import Iterator
@@ -16,28 +17,15 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
-from torch.optim import Optimizer
 
 from threestudio_like.data.stream import ends_step
 from threestudio_like.files import replacing
 from threestudio_like.ranges import Count
-from threestudio_like.run import optimizers
-from threestudio_like.run.composition import leaves
+from threestudio_like.run.digest import digest
 from threestudio_like.run.errors import UserError, joined, one_line
-from threestudio_like.run.guard import Guard
 
 STRANGE = ("Error(s) in loading state_dict", "loaded state dict")  # how torch's complaints begin
-# what Lightning goes on from: without one of them it cannot, and of some it would not look what they are
-NEEDED = {
-    "state_dict": dict,
-    "global_step": int,
-    "loops": dict,
-    "callbacks": dict,
-    "optimizer_states": list,
-    "lr_schedulers": list,
-}
-PROGRESS = "epoch_loop.automatic_optimization.optim_progress"
-COUNTED = ("global_step", "optimizer_states", "lr_schedulers")  # what Lightning does not compare
+DIGEST = "digest"  # of all else in the file
 AWAY = "move it away, and the stage begins anew"
 RESTORING = "pytorch_lightning.trainer.connectors.checkpoint_connector"
 
@@ -51,10 +39,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Beside its place, flushed to disk, then renamed."""
         # given a path, torch would write that passing name into the file
         with replacing(Path(path)) as partial, open(partial, "wb") as file:
-            torch.save(checkpoint, file)
+            torch.save({**checkpoint, DIGEST: digest(checkpoint)}, file)
 
     def load_checkpoint(self, path: str | Path, *args: Any, **settings: Any) -> dict[str, Any]:
-        """Plain values only; whatever else is in the file is not run, and refused in one line."""
+        """Plain values only, as they were written; whatever else is in the file is not run.
+
+        UserError: one line that names the file.
+        """
         if not Path(path).is_file():  # a pipe would be waited for
             raise not_whole(path, "no file")
         try:
@@ -71,29 +62,25 @@ def not_whole(path: str | os.PathLike[str], problem: str) -> UserError:
     return UserError(f"resume: {path}: not a whole checkpoint ({problem}); {AWAY}")
 
 
+def other_parts(path: str | os.PathLike[str], problem: str) -> UserError:
+    """What to say of a file that another stage can go on from."""
+    return UserError(f"resume: {path}: of a stage with other parts ({problem}); {AWAY}")
+
+
 def wrong_in(found: Any) -> str:
-    """What a checkpoint lacks, or has of the wrong kind, before anything takes it; empty if nothing."""
-    if not isinstance(found, dict):
-        return "it holds no names"
-    for name, kind in NEEDED.items():
-        if not isinstance(found.get(name), kind) or isinstance(found[name], bool):
-            return f"{name} is not of its kind" if name in found else f"no {name}"
-    if found["global_step"] < 0:
-        return "global_step is below 0"
-    if finished_steps(found["loops"]) != found["global_step"]:
-        return "its loops count other steps"
+    """Why nothing may go on from what was read; empty if nothing is wrong.
+
+    Lightning would go on from moments of any kind, from counts of other steps, or without them.
+    """
+    if not isinstance(found, dict) or DIGEST not in found:
+        return "no stage wrote it"
+    if found[DIGEST] != digest({name: value for name, value in found.items() if name != DIGEST}):
+        return "it was changed after it was written"
     for name in ("state_dict", "optimizer_states"):
         for key, tensor in tensors(found[name], name):
             if not torch.isfinite(tensor).all():
                 return f"{key} is not finite"
     return ""
-
-
-def finished_steps(loops: Any) -> Any:
-    """Of the optimiser, as Lightning's loop counts them: what it ends by; None where it does not say."""
-    for name in ("fit_loop", PROGRESS, "optimizer", "step", "total", "completed"):
-        loops = loops.get(name) if isinstance(loops, dict) else None
-    return loops
 
 
 def tensors(tree: Any, key: str) -> Iterator[tuple[str, torch.Tensor]]:
@@ -113,17 +100,17 @@ class Checkpoints(Checkpoint):
         self.saved_at = 0
         self.interrupted = False
         self.seconds = 0.0
-        self.loaded: list[int] | None = None  # what the checkpoint has of COUNTED
         self._since = time.monotonic()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The clock starts where the loaded checkpoint stopped, if it had a state for everything."""
-        own = [trainer.global_step, len(trainer.optimizers), len(trainer.lr_scheduler_configs)]
-        for name, saved, here in zip(COUNTED, self.loaded or own, own, strict=True):
-            if saved != here:
-                raise not_whole(path(trainer.default_root_dir), f"{name}: {saved} in it, {here} in the stage")
-        if self.loaded is not None:
-            self.compare(trainer, pl_module)
+        """The clock starts where the loaded checkpoint stopped, if it was one of such a stage."""
+        for optimizer in trainer.optimizers:
+            kind = type(
+                optimizer
+            ).__name__  # torch takes another one's settings, and misses its own at the step
+            for group in optimizer.param_groups:
+                if lacking := optimizer.defaults.keys() - group.keys():
+                    raise other_parts(path(trainer.default_root_dir), f"no {min(lacking)!r} for {kind}")
         self.saved_at = trainer.global_step
         self._since = time.monotonic()
 
@@ -142,31 +129,9 @@ class Checkpoints(Checkpoint):
             self.saved_at = trainer.global_step
             trainer.save_checkpoint(path(trainer.default_root_dir))
 
-    def compare(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The optimisers as they were loaded with new ones of this stage."""
-        guards = [each for each in trainer.callbacks if isinstance(each, Guard)]  # type: ignore[attr-defined]
-        steps = trainer.global_step - sum(guard.skipped for guard in guards)
-        for index, optimizer in enumerate(trainer.optimizers):
-            fresh = pl_module.configure_optimizers()
-            if isinstance(fresh, Optimizer) and (problem := optimizers.wrong_in(optimizer, fresh, steps)):
-                raise not_whole(path(trainer.default_root_dir), f"optimizer_states.{index}.{problem}")
-
     def rested(self, seconds: float) -> None:
         """Time that was a pause, and no work."""
         self._since += seconds
-
-    def on_load_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Keep what Lightning passes over: callbacks and optimisers that have no state in it."""
-        self.loaded = [checkpoint["global_step"], *(len(checkpoint[name]) for name in COUNTED[1:])]
-        counts = dict(leaves(checkpoint["loops"], "loops"))
-        for key, count in leaves(trainer.fit_loop.state_dict(), "loops.fit_loop"):
-            if isinstance(count, int) and (type(counts.get(key)) is not type(count) or counts[key] < 0):
-                raise not_whole(path(trainer.default_root_dir), f"{key} is not of its kind")
-        own = checkpoint["callbacks"].get(self.state_key)
-        if not isinstance(own, dict) or type(own.get("seconds")) not in (int, float):
-            raise not_whole(path(trainer.default_root_dir), f"callbacks has no state of {self.state_key}")
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values only: checkpoints are loaded with weights_only."""
@@ -209,7 +174,7 @@ def loading(file: Path) -> Iterator[None]:
         if not str(error).startswith(STRANGE):
             raise not_whole(file, "a state in it cannot be taken") from error
         first = one_line("\n".join(str(error).splitlines()[1:2]) or error)
-        raise UserError(f"resume: {file}: of a stage with other parts ({first[:200]}); {AWAY}") from error
+        raise other_parts(file, textwrap.shorten(first, 200, placeholder=" ...")) from error
 
 
 def restoring(error: BaseException) -> bool:

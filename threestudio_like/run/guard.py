@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from threestudio_like.run.errors import UserError
+
+HINT = "a smaller learning rate or weight may help"
 
 log = logging.getLogger(__name__)
 
@@ -59,22 +62,29 @@ class Guard(Callback):
         for parameter in parameters:
             parameter.grad = None  # an optimiser passes over it; a zero would still move its averages
         if self.row >= self.patience:
-            where = str(trainer.default_root_dir).rstrip("/").rpartition("/")[2]
             times = f"{self.row} steps in a row" if self.row > 1 else "and none may be skipped"
-            hint = "a smaller learning rate or weight may help; the last checkpoint is kept"
-            raise UserError(f"stages.{where}: step {step}: {name} is not finite, {times}; {hint}")
+            hint = f"{HINT}; the last checkpoint is kept"
+            raise UserError(f"{at(trainer)}: step {step}: {name} is not finite, {times}; {hint}")
         log.warning("step %d: %s is not finite; skipped", step, name)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """No step follows that would show what the last one did."""
+        for name, parameter in pl_module.named_parameters():
+            if not finite([parameter]):
+                raise UserError(f"{at(trainer)}: {name!r} is not finite after the last step; {HINT}")
 
     def state_dict(self) -> dict[str, Any]:
         """Counts go on when a run does."""
         return {"skipped": self.skipped, "row": self.row}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Of the process before; an error of what are no counts."""
-        for name in ("skipped", "row"):
-            if type(state_dict[name]) is not int or state_dict[name] < 0:
-                raise ValueError(f"{name}: {state_dict[name]!r} is no count")
+        """Of the process before."""
         self.skipped, self.row = state_dict["skipped"], state_dict["row"]
+
+
+def at(trainer: Trainer) -> str:
+    """The key of the stage."""
+    return f"stages.{Path(trainer.default_root_dir).name}"
 
 
 def finite(tensors: Iterable[Tensor | None]) -> bool:

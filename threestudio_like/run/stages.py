@@ -6,6 +6,7 @@ import gc
 import inspect
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -245,7 +246,11 @@ def fit(trainer: Trainer, system: LightningModule, data: Any, path: Path) -> Non
     try:
         with kept.listening(), checkpoints.loading(last):
             trainer.fit(
-                system, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True
+                # a link to nothing is no beginning either
+                system,
+                datamodule=data,
+                ckpt_path=str(last) if os.path.lexists(last) else None,
+                weights_only=True,
             )
     except RuntimeError as error:
         if not processes.deserted(error):

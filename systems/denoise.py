@@ -98,7 +98,7 @@ class Denoise(Learn):
         x = prior.encode(batch.target.rgba)
         t = self.rules.levels(batch.step, len(x), prior.schedule.num_steps).to(x.device)
         u, eps = torch.rand(len(x)).to(x.device), torch.randn(x.shape).to(x.device)
-        raw = prior.denoiser(prior.schedule.noised(x, eps, t), t, prior.train_condition(condition, u))
+        raw = prior.raw(prior.schedule.noised(x, eps, t), t, prior.train_condition(condition, u))
         error = (raw - target(prior.prediction, x, eps, t, prior.schedule)).square().flatten(1).mean(1)
         if self.rules.gamma is not None:
             error = min_snr(prior.prediction, t, prior.schedule, self.rules.gamma) * error

@@ -21,7 +21,7 @@ def pair(text_to_image, instructpix2pix, tmp_path):
 
 def test_widening_adds_zeros_and_changes_nothing_else(pair):
     narrow, wide = (prior.state_dict() for prior in pair)
-    assert set(narrow) == set(wide)
+    assert set(wide) == {*narrow, "gain.weight", "gain.bias"}
     assert all(torch.equal(narrow[name], wide[name]) for name in narrow if name != CONV)
     assert torch.equal(wide[CONV][:, :16], narrow[CONV])
     assert wide[CONV].shape[1] == 32 and not wide[CONV][:, 16:].any()
@@ -46,6 +46,21 @@ def test_the_picture_counts_once_its_weights_are_not_zero(pair, views):
         one, other = (wide.condition(["make it red"], views(1).camera, views(1)) for _ in range(2))
         x_t, t = torch.randn(1, *wide.shape), torch.tensor([50])
         assert (wide.predict(x_t, t, one) - wide.predict(x_t, t, other)).abs().max() > 1e-3
+
+
+def test_a_gain_alone_copies_the_picture_before(instructpix2pix, views):
+    """v = (alpha / sigma) x_t - x / sigma: of a network that says nothing, gains of one level make it."""
+    prior, view = instructpix2pix(), views(2)
+    x_t, t = torch.randn(2, *prior.shape), torch.tensor([70, 70])
+    with torch.no_grad():
+        for parameter in prior.denoiser.parameters():
+            parameter.zero_()
+        alpha, sigma = prior.schedule.coefficients(t[:1], torch.zeros(1))
+        prior.denoiser.gain.bias += alpha / sigma
+        prior.gain.bias -= 1 / sigma
+        eps = prior.predict(x_t, t, prior.condition(["", ""], view.camera, view))
+        x = (x_t - sigma * eps) / alpha
+    torch.testing.assert_close(x, prior.encode(view.rgba), atol=1e-4, rtol=1e-4)
 
 
 def test_null_is_no_words_and_zeros(instructpix2pix, views):

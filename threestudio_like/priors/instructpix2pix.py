@@ -2,20 +2,22 @@
 
 The source picture is concatenated to x_t and the instruction is read where the text prior reads its prompt
 (section 3.2). It may begin as a text prior whose first convolution is widened by channels of zeros: at first
-it does exactly what that one does.
+it does exactly what that one does. What the paper has not is a gain for the picture before beside that for
+x_t: most pixels are to stay as they are, and a network this small is long in learning to copy.
 """
 
 from __future__ import annotations
 
 import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor
+from diffusers.models.embeddings import get_timestep_embedding
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.pixels import CHANNELS, Pixels, without
 from threestudio_like.priors.sentence import Sentence
 from threestudio_like.priors.text import Text
-from threestudio_like.priors.unet import BLOCK, Denoiser
+from threestudio_like.priors.unet import BLOCK, LEVEL_CHANNELS, Denoiser
 from threestudio_like.priors.weights import load, widen
 from threestudio_like.ranges import Share, Side
 from threestudio_like.records import Camera, View
@@ -52,8 +54,11 @@ class InstructPix2Pix(Pixels):
             raise ValueError(f"denoiser.image_channels: must be {CHANNELS * BLOCK**2}, not {given}")
         if begin is not None and weights is not None:
             raise ValueError("begin, weights: give weights to begin with or trained ones; the other is null")
+        self.gain = nn.Linear(LEVEL_CHANNELS, CHANNELS)  # of the picture before, for each level
+        nn.init.zeros_(self.gain.weight)
+        nn.init.zeros_(self.gain.bias)
         if begin is not None:
-            widen(self, begin, "denoiser.unet.conv_in.weight")
+            widen(self, begin, "denoiser.unet.conv_in.weight", new="gain.")
         if weights is not None:
             load(self, weights)
 
@@ -63,6 +68,14 @@ class InstructPix2Pix(Pixels):
             raise ValueError("instructpix2pix: needs a picture to edit")
         before = F.pixel_unshuffle(self.encode(reference.rgba), BLOCK)
         return Condition(tokens=self.text(prompts), image=before.expand(len(prompts), -1, -1, -1))
+
+    def raw(
+        self, x_t: Float[Tensor, "B C h w"], t: Int[Tensor, " B"], condition: Condition
+    ) -> Float[Tensor, "B C h w"]:
+        """The network's, and so much of the picture before."""
+        assert condition.image is not None
+        gain = self.gain(get_timestep_embedding(t, LEVEL_CHANNELS))[..., None, None]
+        return self.denoiser(x_t, t, condition) + gain * F.pixel_shuffle(condition.image, BLOCK)
 
     def null(self, condition: Condition) -> Condition:
         """The empty instruction, and zeros for the picture."""

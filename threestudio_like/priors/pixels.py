@@ -56,7 +56,13 @@ class Pixels(Prior):
         self, x_t: Float[Tensor, "B C h w"], t: Int[Tensor, " B"], condition: Condition
     ) -> Float[Tensor, "B C h w"]:
         """eps, from what the network predicts."""
-        return eps_from(self.prediction, x_t, self.denoiser(x_t, t, condition), t, self.schedule)
+        return eps_from(self.prediction, x_t, self.raw(x_t, t, condition), t, self.schedule)
+
+    def raw(
+        self, x_t: Float[Tensor, "B C h w"], t: Int[Tensor, " B"], condition: Condition
+    ) -> Float[Tensor, "B C h w"]:
+        """`prediction`, as it is trained: the denoiser's."""
+        return self.denoiser(x_t, t, condition)
 
     def train_condition(self, condition: Condition, u: Float[Tensor, " B"]) -> Condition:
         """The condition with parts of it dropped, for the uniform numbers u: what null() is trained by."""

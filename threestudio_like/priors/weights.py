@@ -67,10 +67,10 @@ def _sides(tensor: torch.Tensor) -> str:
     return " x ".join(map(str, tensor.shape)) or "one number"
 
 
-def widen(module: nn.Module, weights: str, name: str) -> None:
+def widen(module: nn.Module, weights: str, name: str, new: str) -> None:
     """Fill `module` with weights made for fewer input channels of the convolution `name`; the rest is zero.
 
-    Every other name and shape must fit.
+    What begins with `new` stays as it is; every other name and shape must fit.
     """
     path = find(weights)
     state = read(path)
@@ -79,6 +79,7 @@ def widen(module: nn.Module, weights: str, name: str) -> None:
         raise ValueError(f"weights: {path} has no {name!r} that {type(module).__name__} could widen")
     state[name] = torch.zeros_like(wide)
     state[name][:, : given.shape[1]] = given
+    state |= {key: value for key, value in module.state_dict().items() if key.startswith(new)}
     fill(module, state, path)
 
 

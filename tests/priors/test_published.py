@@ -4,6 +4,7 @@ import layouts
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from transformers import CLIPTextModel
 
 from threestudio_like.priors import published
 from threestudio_like.schedule.vp import VP, linear, scaled_linear
@@ -69,6 +70,30 @@ def test_files_of_half_precision_are_read_where_they_serve(tmp_path):
     assert not torch.equal(exact, exact.half().float())
     with pytest.raises(ValueError, match=r"^weights: .* has no unet/config.json$"):
         published.part(AutoencoderKL, tmp_path, "unet", "float32")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("{", "is not whole: "),
+        ("[]", "is not whole: config.json holds no names"),
+        ("3", "is not whole: config.json holds no names"),
+        ('{"layers_per_block": "a"}', "is not whole: "),
+        ("{}", "is not whole: "),
+    ],
+)
+@pytest.mark.parametrize("kind", [AutoencoderKL, CLIPTextModel])
+def test_junk_is_one_line_and_not_looked_for_elsewhere(tmp_path, capfd, kind, settings, words):
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "config.json").write_text(settings)
+    with pytest.raises(ValueError, match=r"^weights: .*/vae has no .safetensors$"):
+        published.part(kind, tmp_path, "vae", "float32")
+    for file in ("diffusion_pytorch_model.safetensors", "model.safetensors"):
+        (tmp_path / "vae" / file).write_bytes(b"no tensors")
+    with pytest.raises(ValueError) as caught:
+        published.part(kind, tmp_path, "vae", "float32")
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert "bin" not in str(caught.value) and capfd.readouterr() == ("", "")
 
 
 def test_another_noise_or_prediction_is_refused(tmp_path):

@@ -7,6 +7,7 @@ brings it.
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -71,22 +72,32 @@ def cached(name: str) -> Path:
 
 
 def part(kind: Any, folder: Path, name: str, precision: Precision) -> Any:
-    """One network of a folder, frozen; only tensors are read from its files, never code."""
+    """One network of a folder, frozen; only tensors are read from its files, never code.
+
+    ValueError: one line, whatever is wrong in the folder.
+    """
     if not (folder / name / "config.json").is_file():
         raise ValueError(f"weights: {folder} has no {name}/config.json")
     transformers.utils.logging.disable_progress_bar()  # the log has its own line
     kept = "dtype" if kind.__module__.startswith("transformers.") else "torch_dtype"
     options = {kept: getattr(torch, precision), "local_files_only": True}
     files = [file.name for file in (folder / name).iterdir() if file.suffix in (".safetensors", ".bin")]
+    if not files:
+        raise ValueError(f"weights: {folder / name} has no .safetensors")
+    options["use_safetensors"] = any(file.endswith(".safetensors") for file in files)
     halves = [file for file in files if ".fp16" in file]
     if halves and (precision == "float16" or halves == files):
         options["variant"] = "fp16"  # half the bytes to read
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of settings that the hub's files still have
+            if not isinstance(json.loads((folder / name / "config.json").read_text()), dict):
+                raise ValueError("config.json holds no names")
             network = kind.from_pretrained(folder / name, **options)
-    except OSError as error:
-        raise ValueError(f"weights: {folder / name} is not whole: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # a settings' file of any content ends in errors of any kind
+        raise ValueError(f"weights: {folder / name} is not whole: {' '.join(str(error).split())}") from error
     return network.requires_grad_(False).eval()
 
 

@@ -397,3 +397,8 @@ def test_a_folder_is_no_option(tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "configs" / "experiment" / "folder.yaml").mkdir(parents=True)
     said = told(["experiment=folder", "--config-dir", str(tmp_path / "configs")], monkeypatch, capsys)
     assert said.startswith("experiment: no option 'folder'; choose one of: ")
+
+
+def test_a_step_that_is_not_there_cannot_be_left_out(monkeypatch, capsys) -> None:
+    said = told(["experiment=train/ddpm", "~export"], monkeypatch, capsys)
+    assert said == "~export: nothing to leave out; the experiment has none"

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from threestudio_like.run.study import Study, main, text, trials
+from threestudio_like.run.study import Study, finished, latest, main, text
 
 
 def outcome(folder: Path, variant: str, thing: str, seed: int, **scores: float) -> None:
@@ -19,6 +19,10 @@ def outcome(folder: Path, variant: str, thing: str, seed: int, **scores: float) 
     (place / "metrics.json").write_text(json.dumps({**scores, "stages": {}}))
     (place / "config.yaml").write_text(f"object: furniture/{thing}\nimage: null\n")
     Image.new("RGB", (70, 20), "red").save(place / "export" / "preview.png")
+
+
+def trials(folder: Path) -> list:
+    return latest(finished(folder))
 
 
 @pytest.fixture
@@ -59,7 +63,24 @@ def test_the_command_writes_table_and_sheet(outputs: Path, capsys: pytest.Captur
     sheet = Image.open(outputs / "sheet.png").convert("RGB")
     counts = {colour: count for count, colour in sheet.getcolors(10**6)}
     assert counts[(255, 0, 0)] == 8 * 96 * 336
-    assert main([str(outputs / "none")]) == 2
+    assert "older runs" not in (outputs / "study.md").read_text()
+
+
+def test_mistakes_of_the_command(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (outputs / "empty").mkdir()
+    for folder in ("none", "empty"):
+        assert main([str(outputs / folder)]) == 2
+        assert "expected a folder with finished runs" in capsys.readouterr().err
+    assert main([str(outputs), "--against", "plan"]) == 2
+    assert capsys.readouterr().err == "error: --against: no finished run of 'plan'; did you mean 'plain'?\n"
+    assert not (outputs / "study.md").exists()
+
+
+def test_older_twins_are_told_of(outputs: Path) -> None:
+    outcome(outputs / "again", "plain", "cup", 0, volume_iou=0.9)
+    assert main([str(outputs)]) == 0
+    last = (outputs / "study.md").read_text().splitlines()[-1]
+    assert last == "older runs of the same variant, thing and seed, left out: 1"
 
 
 def test_a_study_that_was_killed_goes_on_where_it_stopped(run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,6 +38,16 @@ def test_every_run_has_a_line_and_finished_ones_a_mean(outputs: Path) -> None:
     assert mean.name == "mean of 2"
 
 
+def test_runs_of_other_lengths_have_means_of_their_own(tmp_path: Path) -> None:
+    for name, steps, iou in (("a", 10, 0.1), ("b", 10, 0.3), ("c", 90, 0.7), ("d", 90, 0.9), ("e", 5, 0.0)):
+        (tmp_path / name).mkdir()
+        record = {"experiment": "x", "state": "finished", "stages": {"coarse": {"steps": steps}}}
+        (tmp_path / name / "run.json").write_text(json.dumps(record))
+        (tmp_path / name / "metrics.json").write_text(json.dumps({"volume_iou": iou}))
+    found = [(mean.name, mean.place["step"], mean.scores["volume_iou"]) for mean in means(rows(tmp_path))]
+    assert found == [("mean of 2", "10", pytest.approx(0.2)), ("mean of 2", "90", pytest.approx(0.8))]
+
+
 def test_runs_of_one_name_in_several_folders_stand_together(outputs: Path) -> None:
     for folder in ("first", "second"):
         (outputs / folder).mkdir()

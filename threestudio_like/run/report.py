@@ -126,7 +126,7 @@ def result(export: Path) -> str:
         _figure(export / "front.png", "the picture, the model from its camera, the difference"),
         _figure(export / "turntable.mp4", "once around"),
     ]
-    files = sorted(path.name for path in export.glob("model.*")) if export.is_dir() else []
+    files = sorted({path.name for kind in ("model.*", "[!.]*.ply") for path in export.glob(kind)})
     links = ", ".join(f"<a href='export/{escape(name)}'>export/{escape(name)}</a>" for name in files)
     return f"<h2>result</h2>{''.join(shown)}<p>{links}</p>" if any(shown) or links else ""
 

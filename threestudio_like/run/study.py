@@ -20,6 +20,7 @@ from threestudio_like import markdown
 from threestudio_like.files import write
 from threestudio_like.metrics.paired import estimated
 from threestudio_like.run.composition import plain
+from threestudio_like.run.errors import hint
 from threestudio_like.run.folder import recorded
 from threestudio_like.run.inputs import SOURCES, at
 from threestudio_like.run.table import SCORES
@@ -59,9 +60,12 @@ class Study(Callback):
 
 def summarise(folder: Path, against: str | None) -> int:
     """Write study.md and sheet.png; how many runs they tell of."""
-    found = trials(folder)
+    every = finished(folder)
+    found = latest(every)
     if found:
-        write(folder / "study.md", text(found, against))
+        older = len(every) - len(found)
+        note = f"\nolder runs of the same variant, thing and seed, left out: {older}\n" if older else ""
+        write(folder / "study.md", text(found, against) + note)
         from threestudio_like.export.sheet import write_sheet  # what composes needs no Pillow
 
         things = [f"{trial.thing} {trial.seed}" for trial in found]
@@ -81,13 +85,13 @@ def show(folder: Path, against: str | None, loggers: Mapping[str, Any]) -> None:
         from threestudio_like.run.stages import placed
 
         nodes = placed({"logger": loggers}, folder)["logger"]
-        pictures, found = {"sheet": opened(folder / "sheet.png")}, tables(trials(folder), against)
+        pictures, found = {"sheet": opened(folder / "sheet.png")}, tables(latest(finished(folder)), against)
         show_sweep(nodes, "hydra.callbacks.study.loggers", pictures, found)
 
 
-def trials(folder: Path) -> list[Trial]:
-    """Every finished run below `folder`; of those of one variant, thing and seed, the latest."""
-    found: dict[tuple[str, str, int], Trial] = {}
+def finished(folder: Path) -> list[Trial]:
+    """Every finished run below `folder`, as they began."""
+    found = []
     records = [(recorded(file), file.parent) for file in folder.rglob("run.json")]
     for record, place in sorted(records, key=lambda pair: str(pair[0].get("started", ""))):
         numbers = recorded(place / "metrics.json")
@@ -96,9 +100,13 @@ def trials(folder: Path) -> list[Trial]:
         tree = plain(place / "config.yaml")
         thing = next((Path(str(tree[key])).stem for key in SOURCES if tree.get(key)), "?")
         scores = {name: numbers[name] for name in SCORES if isinstance(numbers.get(name), (int, float))}
-        trial = Trial(record.get("experiment", "?"), thing, record.get("seed", 0), scores, place)
-        found[trial[:3]] = trial
-    return sorted(found.values(), key=lambda trial: trial[:3])
+        found.append(Trial(record.get("experiment", "?"), thing, record.get("seed", 0), scores, place))
+    return found
+
+
+def latest(found: Sequence[Trial]) -> list[Trial]:
+    """Of those of one variant, thing and seed, the last; in their order."""
+    return sorted({trial[:3]: trial for trial in found}.values(), key=lambda trial: trial[:3])
 
 
 def variants(found: Sequence[Trial]) -> list[str]:
@@ -156,12 +164,20 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("folder", type=Path, help="of runs, such as outputs/study/dreamcraft3d")
     parser.add_argument("--against", help="the variant that the others are compared with")
     given = parser.parse_args(arguments)
-    if not given.folder.is_dir():
-        print(f"error: expected a folder of runs, got {str(given.folder)!r}", file=sys.stderr)
-        return 2
-    count = summarise(given.folder, given.against)
-    print((given.folder / "study.md").read_text() if count else f"no finished runs in {given.folder}")
+    names = variants(finished(given.folder)) if given.folder.is_dir() else []
+    if not names:
+        return mistaken(f"expected a folder with finished runs, got {str(given.folder)!r}")
+    if given.against is not None and given.against not in names:
+        return mistaken(f"--against: no finished run of {given.against!r}{hint(given.against, names)}")
+    summarise(given.folder, given.against)
+    print((given.folder / "study.md").read_text(), end="")
     return 0
+
+
+def mistaken(line: str) -> int:
+    """Say it; the exit code."""
+    print(f"error: {line}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

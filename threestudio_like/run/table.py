@@ -125,14 +125,21 @@ def age(record: Mapping[str, Any], stage: Path) -> float | None:
 
 
 def means(runs: Iterable[Row]) -> list[Row]:
-    """One line for each experiment of several finished runs: the mean of every score that all have."""
-    groups: dict[str, list[Row]] = {}
+    """One line for finished runs of an experiment with as many steps: the means of what all of them have."""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
     for run in runs:
         if run.state == "finished":
-            groups.setdefault(run.experiment, []).append(run)
+            long = run.place.get("stage", ""), run.place.get("step", "")
+            groups.setdefault((run.experiment, *long), []).append(run)
     return [
-        Row(experiment, f"mean of {len(group)}", "", averaged([run.scores for run in group]))
-        for experiment, group in groups.items()
+        Row(
+            experiment,
+            f"mean of {len(group)}",
+            "",
+            averaged([run.scores for run in group]),
+            {name: text for name, text in (("stage", stage), ("step", step)) if text},
+        )
+        for (experiment, stage, step), group in groups.items()
         if len(group) > 1
     ]
 

@@ -16,6 +16,7 @@ from threestudio_like.ops.camera import (
     resized,
     spherical,
     split,
+    withdrawn,
     world_to_clip,
 )
 
@@ -183,3 +184,24 @@ def test_chosen_takes_all_that_belongs_to_a_camera():
     for whole, part in zip(view[:2] + view[4:], some[:2] + some[4:], strict=True):
         assert torch.equal(part, whole[[2, 0]])
     assert focal(view)[1].item() == pytest.approx(focal(camera(0, 0)).item())
+
+
+@pytest.mark.parametrize("shift", [None, [1.0, -0.5]])
+def test_withdrawn_cameras_just_see_everything(shift) -> None:
+    ring = around(camera(20, 30), 5, 0.0)
+    if shift is not None:
+        ring = ring._replace(shift=torch.tensor([shift] * 5, dtype=torch.float64))
+    points = torch.rand(200, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    moved = withdrawn(ring, points)
+    homogeneous = torch.cat([points, torch.ones(200, 1, dtype=torch.float64)], 1)
+    clip = torch.einsum("bij,nj->bni", world_to_clip(moved, 0.1, 10.0), homogeneous)
+    outermost = (clip[..., :2] / clip[..., 3:]).abs().max()
+    torch.testing.assert_close(outermost, torch.ones_like(outermost))
+    back = torch.einsum("bi,bi->b", (moved.c2w - ring.c2w)[:, :3, 3], ring.c2w[:, :3, 2])
+    assert back.min() > 0.1 and torch.allclose(back, back[:1].expand(5))
+    assert torch.equal(moved.c2w[:, :3, :3], ring.c2w[:, :3, :3])
+
+
+def test_cameras_that_see_everything_stay() -> None:
+    ring = around(camera(20, 30), 5, 0.0)
+    assert torch.equal(withdrawn(ring, 0.1 * torch.eye(3, dtype=torch.float64)).c2w, ring.c2w)

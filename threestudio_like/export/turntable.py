@@ -15,7 +15,7 @@ from torch import Tensor
 from threestudio_like.export.draw import clay, draw, over_white
 from threestudio_like.export.mesh import to_bytes
 from threestudio_like.files import replacing
-from threestudio_like.ops.camera import around, resized, split
+from threestudio_like.ops.camera import around, resized, split, withdrawn
 from threestudio_like.records import Camera, Mesh, View
 
 BATCH = 8  # views drawn at once
@@ -30,8 +30,13 @@ def pictures(mesh: Mesh, camera: Camera) -> Iterator[tuple[Float[Tensor, "H W 3"
 
 def write_turntable(path: Path, mesh: Mesh, start: Camera, *, frames: int, side: int, fps: int) -> None:
     """An MP4 once around: the colours on the left, the shape as grey clay on the right."""
-    pairs = pictures(mesh, around(resized(start, side, side), frames, 0.0))
+    pairs = pictures(mesh, ring(start, mesh, frames, side))
     write_video(path, (torch.cat(pair, dim=1) for pair in pairs), fps)
+
+
+def ring(start: Camera, mesh: Mesh, count: int, side: int) -> Camera:
+    """Square pictures from all around; from farther away than `start` where a corner would be cut off."""
+    return withdrawn(around(resized(start, side, side), count, 0.0), mesh.vertices)
 
 
 def write_video(path: Path, frames: Iterable[Float[Tensor, "H W 3"]], fps: int) -> None:
@@ -53,7 +58,7 @@ def write_preview(path: Path, mesh: Mesh, reference: View, *, views: int, side: 
     """A sheet. Above: the picture it was made from, and the colours; below: its alpha, and the shape."""
     picture = shrunk(reference.rgba[:1], side)[0]
     pairs = [(picture[..., :3], picture[..., 3:].expand(-1, -1, 3))]
-    pairs += pictures(mesh, around(resized(reference.camera, side, side), views, 0.0))
+    pairs += pictures(mesh, ring(reference.camera, mesh, views, side))
     write_png(path, torch.cat([torch.cat(row, dim=1) for row in zip(*pairs, strict=True)], dim=0))
 
 

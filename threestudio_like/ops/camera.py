@@ -130,3 +130,24 @@ def around(camera: Camera, count: int, first: float) -> Camera:
     rotation[:, 0, 0] = rotation[:, 1, 1] = torch.cos(turn)
     rotation[:, 1, 0], rotation[:, 0, 1] = torch.sin(turn), -torch.sin(turn)
     return ring._replace(c2w=rotation @ ring.c2w)
+
+
+def withdrawn(camera: Camera, points: Float[Tensor, "N 3"]) -> Camera:
+    """All cameras moved back along their axes by one length: the least with which each sees every point.
+
+    By none where they do already.
+    """
+    back = points.new_zeros(())
+    for one in split(camera, 1):
+        clip = F.pad(points, (0, 1), value=1.0) @ world_to_clip(one, 0.1, 10.0)[0].mT
+        place, depth = clip[:, :2], clip[:, 3:]
+        # a step back of 1 adds 1 to the depth and `drift` to the place; |place| <= depth is in sight
+        sides = points.new_tensor([one.width, one.height])
+        drift = torch.zeros_like(sides) if one.shift is None else 2 * one.shift[0] / sides
+        back = torch.stack(
+            [back, ((place - depth) / (1 - drift)).max(), ((-place - depth) / (1 + drift)).max()]
+        ).max()
+    centre = camera.c2w[:, :3, 3] + back * camera.c2w[:, :3, 2]
+    return camera._replace(
+        c2w=torch.cat([camera.c2w[:, :, :3], F.pad(centre, (0, 1), value=1.0)[..., None]], -1)
+    )

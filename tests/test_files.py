@@ -143,6 +143,16 @@ def test_append(tmp_path: Path) -> None:
         append(tmp_path / "new" / "lines" / "in" / "it", "a")
 
 
+def test_a_place_that_is_taken_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone" / "far")
+    for place in ("file/a", "file/a/b", "nowhere/a", "folder"):
+        with pytest.raises(Unwritable, match=f"cannot write {tmp_path / place} "):
+            write(tmp_path / place, "a")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "nowhere"]
+
+
 def test_errors_that_come_from_each_other_are_looked_at_once(tmp_path: Path) -> None:
     first, second = RuntimeError("first"), RuntimeError("second")
     first.__cause__, second.__cause__ = second, first

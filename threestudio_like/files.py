@@ -13,7 +13,8 @@ from pathlib import Path
 
 PARTIAL = r"\.\d+-[0-9a-f]{8}-.+"  # names that `replacing` writes to
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO)
+CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+TAKEN = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP)  # by a file where a folder belongs, or so
 
 
 class Unwritable(OSError):
@@ -87,7 +88,7 @@ def _refusal(error: BaseException | None, path: Path) -> OSError | None:
         if isinstance(error, OSError):
             name = Path(error.filename or path).absolute()
             near = name.parent in path.parents or path in name.parents  # not of a file that is only read
-            if error.errno in FULL or (error.errno in CLOSED and near):
+            if error.errno in FULL or (error.errno in CLOSED + TAKEN and near):
                 return error
         error = error.__cause__ or error.__context__
     return None

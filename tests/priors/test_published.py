@@ -80,6 +80,7 @@ def test_files_of_half_precision_are_read_where_they_serve(tmp_path):
         ("3", "is not whole: config.json holds no names"),
         ('{"layers_per_block": "a"}', "is not whole: "),
         ("{}", "is not whole: "),
+        ('{"nobody_knows": 3}', "is not whole: "),
     ],
 )
 @pytest.mark.parametrize("kind", [AutoencoderKL, CLIPTextModel])

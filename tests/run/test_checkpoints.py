@@ -80,6 +80,16 @@ def test_what_was_changed_is_not(tmp_path: Path, change) -> None:
     assert "not a whole checkpoint (it was changed after it was written)" in said(file)
 
 
+@pytest.mark.parametrize("kind", ["sparse", "meta", "nested"])
+def test_what_holds_no_plain_numbers_is_not(tmp_path: Path, kind: str) -> None:
+    file = written(tmp_path / "last.ckpt")
+    found, nested = torch.load(file, weights_only=True), []
+    nested.append(nested)
+    odd = {"sparse": torch.eye(2).to_sparse(), "meta": torch.zeros(2, device="meta"), "nested": nested}
+    torch.save(found | {"state_dict": {"a": odd[kind]}}, file)
+    assert "not a whole checkpoint (it cannot be read)" in said(file)
+
+
 def test_what_another_program_wrote_is_not(tmp_path: Path) -> None:
     torch.save({"state_dict": {}, "optimizer_states": []}, tmp_path / "last.ckpt")
     assert "not a whole checkpoint (no stage wrote it)" in said(tmp_path / "last.ckpt")

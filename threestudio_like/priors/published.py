@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Literal
 
+import diffusers
 import torch
 import transformers
 
@@ -79,6 +80,7 @@ def part(kind: Any, folder: Path, name: str, precision: Precision) -> Any:
     if not (folder / name / "config.json").is_file():
         raise ValueError(f"weights: {folder} has no {name}/config.json")
     transformers.utils.logging.disable_progress_bar()  # the log has its own line
+    diffusers.utils.logging.set_verbosity_error()  # of settings that it does not know, too
     kept = "dtype" if kind.__module__.startswith("transformers.") else "torch_dtype"
     options = {kept: getattr(torch, precision), "local_files_only": True}
     files = [file.name for file in (folder / name).iterdir() if file.suffix in (".safetensors", ".bin")]

@@ -50,9 +50,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise not_whole(path, "no file")
         try:
             found = super().load_checkpoint(path, *args, **settings)
-        except Exception as error:  # damaged bytes end the reader in errors of any kind
+            problem = wrong_in(found)
+        except Exception as error:  # damaged bytes, and tensors of no values, end their reader in any error
             raise not_whole(path, "it cannot be read") from error
-        if problem := wrong_in(found):
+        if problem:
             raise not_whole(path, problem)
         return found
 

@@ -137,6 +137,8 @@ def said(error: BaseException, arguments: list[str], configs: Path) -> str:
         return no_option(missing[1], missing[2], missing[3], arguments, configs)
     if unknown := re.search(UNKNOWN, str(error)):
         return f"{unknown[1]}: no such key{near_override(unknown[1], arguments, configs)}"
+    if valued := re.search(r"Could not delete from config. The value of '([^']+)' is", str(error)):
+        return f"~{valued[1]}: expected no value, or the one that is there"
     if absent := re.search(r"Could not delete '([^']+)'. No match in the defaults list", str(error)):
         return f"~{absent[1]}: nothing to leave out; the experiment has none"
     if isinstance(error, OmegaConfBaseException) and full_key:

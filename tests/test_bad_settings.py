@@ -401,5 +401,8 @@ def test_a_folder_is_no_option(tmp_path: Path, monkeypatch, capsys) -> None:
 
 
 def test_a_step_that_is_not_there_cannot_be_left_out(monkeypatch, capsys) -> None:
-    said = told(["experiment=train/ddpm", "~export"], monkeypatch, capsys)
-    assert said == "~export: nothing to leave out; the experiment has none"
+    for name in ("export", "score"):
+        said = told(["experiment=train/ddpm", f"~{name}"], monkeypatch, capsys)
+        assert said == f"~{name}: nothing to leave out; the experiment has none"
+    said = told(["experiment=fit/neus", "object=shapes/7", "~export"], monkeypatch, capsys)
+    assert said == "score: needs the export, which is left out; leave out both: ~score"

@@ -92,7 +92,7 @@ def test_a_picture_has_no_truth_but_its_own_view(folder):
 
 def test_without_a_model_it_says_so(tmp_path, folder):
     score = Score(views=4, side=48, directions=8, resolution=8, points=10, seed=0, embedding=None)
-    with pytest.raises(ValueError, match="needs the export"):
+    with pytest.raises(ValueError, match="no model.glb to measure in "):
         score(data(folder), tmp_path)
 
 

@@ -199,6 +199,21 @@ def test_a_checkpoint_that_is_a_link_to_nothing(refused, unfinished: Path) -> No
     last.unlink()
     last.symlink_to(unfinished / "gone.ckpt")
     assert "last.ckpt: not a whole checkpoint (no file)" in refused(f"resume={unfinished}")
+    shutil.rmtree(last.parent)
+    last.parent.symlink_to(unfinished / "gone")
+    assert "last.ckpt: not a whole checkpoint (no file)" in refused(f"resume={unfinished}")
+
+
+@pytest.mark.parametrize("change", ["another run", "another stage"])
+def test_a_checkpoint_of_another(refused, unfinished: Path, change: str) -> None:
+    last = unfinished / "first/checkpoints/last.ckpt"
+    if change == "another stage":
+        shutil.copy(unfinished / "second/checkpoints/last.ckpt", last)
+    else:
+        record = json.loads((unfinished / "run.json").read_text())
+        (unfinished / "run.json").write_text(json.dumps({**record, "started": "2026-01-01T00:00:00+0000"}))
+    said = refused(f"resume={unfinished}")
+    assert said.startswith(f"resume: {last}: of another run, or of another of its stages; move it away")
 
 
 def test_next_stage_begins_from_the_scene(run) -> None:
@@ -227,7 +242,7 @@ def test_resume_keeps_its_settings(refused, unbroken: Path) -> None:
     said = refused(f"resume={unbroken}", "seed=3")
     assert said.startswith("seed: a resumed run keeps its settings")
     said = refused(f"resume={unbroken}", "~export")
-    assert said.startswith("export: a resumed run keeps its settings")
+    assert said == "~export: a resumed run keeps its steps; only a new one leaves any out"
 
 
 def test_resume_takes_its_own_values_and_another_export(run, unbroken: Path) -> None:

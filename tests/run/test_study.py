@@ -118,3 +118,17 @@ def test_at_its_end_dashboards_have_tables_and_sheet(outputs: Path) -> None:
         for name in ("means", "differences")
     )
     assert "| plain   | 4    | 0.4 ± 0.1  |" in means and "| better  | 4     | +0.2 ± 0.1 |" in differences
+
+
+def test_damaged_runs_are_left_out_with_a_word(outputs: Path, caplog: pytest.LogCaptureFixture) -> None:
+    places = [
+        outputs / variant / f"{thing}-0" for variant in ("plain", "better") for thing in ("cup", "sofa")
+    ]
+    (places[0] / "config.yaml").unlink()
+    (places[1] / "config.yaml").write_text("- 1")
+    for place, change in ((places[2], {"seed": "abc"}), (places[3], {"experiment": "a\n|b"})):
+        record = json.loads((place / "run.json").read_text())
+        (place / "run.json").write_text(json.dumps({**record, **change}))
+    assert {trial.seed for trial in finished(outputs)} == {1} and len(finished(outputs)) == 4
+    assert all(f"{place}: damaged, and left out" in caplog.messages for place in places)
+    assert main([str(outputs), "--against", "plain"]) == 0

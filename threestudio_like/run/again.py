@@ -49,5 +49,5 @@ def finished(folder: Path) -> bool:
 
 
 def began(folder: Path) -> str:
-    """When; times of one zone sort as text."""
+    """When the run in this folder did, or nothing; times of one zone sort as text."""
     return str(recorded(folder / "run.json").get("started", ""))

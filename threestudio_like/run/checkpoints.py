@@ -21,6 +21,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from threestudio_like.data.stream import ends_step
 from threestudio_like.files import replacing
 from threestudio_like.ranges import Count
+from threestudio_like.run.again import began
 from threestudio_like.run.digest import digest
 from threestudio_like.run.errors import UserError, joined, one_line
 
@@ -101,7 +102,21 @@ class Checkpoints(Checkpoint):
         self.saved_at = 0
         self.interrupted = False
         self.seconds = 0.0
+        self.owner: list[str] = []
         self._since = time.monotonic()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Whose checkpoints these are: when the run began, and the name of its stage."""
+        folder = Path(trainer.default_root_dir)
+        self.owner = [began(folder.parent), folder.name]
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Refuse what another run, or another stage, has left: its settings may be others."""
+        if checkpoint["callbacks"].get(self.state_key, {}).get("owner") != self.owner:
+            file = path(trainer.default_root_dir)
+            raise UserError(f"resume: {file}: of another run, or of another of its stages; {AWAY}")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The clock starts where the loaded checkpoint stopped, if it was one of such a stage."""
@@ -136,7 +151,7 @@ class Checkpoints(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values only: checkpoints are loaded with weights_only."""
-        return {"seconds": self.seconds}
+        return {"seconds": self.seconds, "owner": self.owner}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The seconds that earlier processes spent."""
@@ -188,3 +203,10 @@ def restoring(error: BaseException) -> bool:
 def path(stage: str | os.PathLike[str]) -> Path:
     """Where a stage's checkpoint is."""
     return Path(stage) / "checkpoints" / "last.ckpt"
+
+
+def to_go_on_from(stage: str | os.PathLike[str]) -> str | None:
+    """A stage's checkpoint if there is one, or a link that leads nowhere, which is no new beginning."""
+    file = path(stage)
+    astray = os.path.lexists(file.parent) and not file.parent.is_dir()
+    return str(file) if os.path.lexists(file) or astray else None

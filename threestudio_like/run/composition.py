@@ -28,6 +28,7 @@ USERS = {"ValueError", "FileNotFoundError", "MisconfigurationException"}  # what
 KEPT_OPEN = ("resume", "plan", "ops.backend", "tags", "note", "dry", "viewer")  # may change in a resume
 UNKNOWN = r"Could not (?:override|delete from config.) '([^']+)'"  # Hydra's words for a key that is not there
 MOST = 60  # options of a group that are listed
+LEFT_OUT = ("export", "score", "report")  # what an experiment may be without
 EXPORT, VIEWER = "export.", "viewer."  # and all keys below them
 
 
@@ -135,7 +136,10 @@ def said(error: BaseException, arguments: list[str], configs: Path) -> str:
     full_key = re.search(r"^\s*full_key: (\S+)", str(error), flags=re.MULTILINE)
     if missing := re.search(r"In '([^']+)': Could not (?:find|load) '([^'/]+)/([^']*)'", str(error)):
         return no_option(missing[1], missing[2], missing[3], arguments, configs)
-    if unknown := re.search(UNKNOWN, str(error)):
+    unknown = re.search(UNKNOWN, str(error))
+    if unknown and f"~{unknown[1]}" in arguments and unknown[1] in LEFT_OUT:  # it is null
+        return f"~{unknown[1]}: nothing to leave out; the experiment has none"
+    if unknown:
         return f"{unknown[1]}: no such key{near_override(unknown[1], arguments, configs)}"
     if valued := re.search(r"Could not delete from config. The value of '([^']+)' is", str(error)):
         return f"~{valued[1]}: expected no value, or the one that is there"
@@ -257,6 +261,8 @@ def saved(folder: Path, overrides: list[str], config: DictConfig) -> dict[str, A
             value = source(name, value)
         if name.startswith(EXPORT) and not override.startswith("~"):
             OmegaConf.update(tree, name, value, force_add=True)
+        elif override.startswith("~"):
+            raise UserError(f"{override}: a resumed run keeps its steps; only a new one leaves any out")
         elif not may_change(name) and (name not in values or values[name] != value):
             free = ", ".join((*KEPT_OPEN, f"{EXPORT}*"))
             raise UserError(f"{name}: a resumed run keeps its settings ({free} may change); start a new one")

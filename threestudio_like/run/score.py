@@ -57,6 +57,8 @@ class Score:
     embedding: of pictures, by which the new views agree with the picture and with each other; null: not told.
     """
 
+    after = "export"  # whose file it reads
+
     def __init__(
         self,
         *,
@@ -81,7 +83,7 @@ class Score:
         files = [folder / "export" / f"model.{suffix}" for suffix in ("glb", "obj", "ply")]
         made = [file for file in files if file.exists()]
         if not made:
-            raise ValueError("no export/model.glb to measure: the score needs the export")
+            raise ValueError(f"no model.glb to measure in {folder / 'export'}")
         model = read(made[0])
         front = {**self.agreement(model, data), **self.front(model, data)}
         truth = data.truth

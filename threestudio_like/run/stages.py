@@ -6,7 +6,6 @@ import gc
 import inspect
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,9 @@ def check_parts(config: Mapping[str, Any]) -> None:
             raise UserError(f"{name}: expected a part, or null, got {config[name]!r}")
         check(config.get(name), name)
         if config.get(name):
-            build(config[name], name)
+            after = getattr(build(config[name], name), "after", None)
+            if after is not None and not config.get(after):
+                raise UserError(f"{name}: needs the {after}, which is left out; leave out both: ~{name}")
     check_devices({name: config["stages"][name]["trainer"] for name in planned(config)})
 
 
@@ -242,16 +243,11 @@ def keeper(trainer: Trainer) -> checkpoints.Checkpoints:
 
 def fit(trainer: Trainer, system: LightningModule, data: Any, path: Path) -> None:
     """To the last step, or to the first Ctrl-C."""
-    kept, last = keeper(trainer), checkpoints.path(path)
+    kept = keeper(trainer)
     try:
-        with kept.listening(), checkpoints.loading(last):
-            trainer.fit(
-                # a link to nothing is no beginning either
-                system,
-                datamodule=data,
-                ckpt_path=str(last) if os.path.lexists(last) else None,
-                weights_only=True,
-            )
+        with kept.listening(), checkpoints.loading(checkpoints.path(path)):
+            begin = checkpoints.to_go_on_from(path)
+            trainer.fit(system, datamodule=data, ckpt_path=begin, weights_only=True)
     except RuntimeError as error:
         if not processes.deserted(error):
             raise

@@ -8,6 +8,7 @@ An object counts once, whatever its number of seeds: measurements of one object 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,11 +21,12 @@ from threestudio_like import markdown
 from threestudio_like.files import write
 from threestudio_like.metrics.paired import estimated
 from threestudio_like.run.composition import plain
-from threestudio_like.run.errors import hint
+from threestudio_like.run.errors import UserError, hint
 from threestudio_like.run.folder import recorded
 from threestudio_like.run.inputs import SOURCES, at
 from threestudio_like.run.table import SCORES
 
+log = logging.getLogger(__name__)
 HEIGHT = 96  # pixels of a run's preview on the sheet
 
 
@@ -60,7 +62,11 @@ class Study(Callback):
 
 def summarise(folder: Path, against: str | None) -> int:
     """Write study.md and sheet.png; how many runs they tell of."""
-    every = finished(folder)
+    return written(folder, finished(folder), against)
+
+
+def written(folder: Path, every: Sequence[Trial], against: str | None) -> int:
+    """Both files, of these runs."""
     found = latest(every)
     if found:
         older = len(every) - len(found)
@@ -90,17 +96,24 @@ def show(folder: Path, against: str | None, loggers: Mapping[str, Any]) -> None:
 
 
 def finished(folder: Path) -> list[Trial]:
-    """Every finished run below `folder`, as they began."""
+    """Every finished run below `folder`, as they began; of damaged ones only a warning."""
     found = []
     records = [(recorded(file), file.parent) for file in folder.rglob("run.json")]
     for record, place in sorted(records, key=lambda pair: str(pair[0].get("started", ""))):
         numbers = recorded(place / "metrics.json")
         if record.get("state") != "finished" or not numbers:
             continue
-        tree = plain(place / "config.yaml")
+        try:
+            tree = plain(place / "config.yaml")
+        except UserError:
+            tree = {}
+        variant, seed = record.get("experiment"), record.get("seed")
+        if not tree or type(seed) is not int or not isinstance(variant, str) or not variant.isprintable():
+            log.warning("%s: damaged, and left out", place)
+            continue
         thing = next((Path(str(tree[key])).stem for key in SOURCES if tree.get(key)), "?")
         scores = {name: numbers[name] for name in SCORES if isinstance(numbers.get(name), (int, float))}
-        found.append(Trial(record.get("experiment", "?"), thing, record.get("seed", 0), scores, place))
+        found.append(Trial(variant, thing, seed, scores, place))
     return found
 
 
@@ -164,12 +177,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("folder", type=Path, help="of runs, such as outputs/study/dreamcraft3d")
     parser.add_argument("--against", help="the variant that the others are compared with")
     given = parser.parse_args(arguments)
-    names = variants(finished(given.folder)) if given.folder.is_dir() else []
+    every = finished(given.folder) if given.folder.is_dir() else []
+    names = variants(every)
     if not names:
         return mistaken(f"expected a folder with finished runs, got {str(given.folder)!r}")
     if given.against is not None and given.against not in names:
         return mistaken(f"--against: no finished run of {given.against!r}{hint(given.against, names)}")
-    summarise(given.folder, given.against)
+    written(given.folder, every, given.against)
     print((given.folder / "study.md").read_text(), end="")
     return 0
 

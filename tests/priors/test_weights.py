@@ -43,7 +43,7 @@ def test_foreign(tmp_path):
         load(network(), str(tmp_path / "junk"))
 
 
-@pytest.mark.parametrize("name", ["zero123", "text_to_image", "cues"])
+@pytest.mark.parametrize("name", ["zero123", "text_to_image", "cues", "instructpix2pix"])
 def test_bundled_weights_fit_their_yaml_and_have_cards(name):
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):

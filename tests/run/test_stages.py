@@ -142,15 +142,7 @@ def test_a_checkpoint_of_another_stage(refused, run, unbroken: Path, tmp_path: P
     assert why in said and said.endswith("; move it away, and the stage begins anew")
 
 
-CHANGED = "it was changed after it was written"
-EDITS = {
-    "callbacks={}": CHANGED,
-    "optimizer_states/0/param_groups/0/amsgrad=True": CHANGED,
-    "optimizer_states/0/state/0/exp_avg_sq=-1.0": CHANGED,
-    "loops/fit_loop/epoch_loop.state_dict/_batches_that_stepped=7": CHANGED,
-    "global_step=3": CHANGED,
-    "digest=None": CHANGED,
-}
+EDITS = ("optimizer_states/0/state/0/exp_avg_sq=-1.0", "callbacks={}")
 
 
 def edited(tree: dict, edit: str) -> dict:
@@ -178,7 +170,8 @@ def unfinished(unbroken: Path) -> Path:
 def test_an_edited_checkpoint(refused, unfinished: Path) -> None:
     last = unfinished / "first/checkpoints/last.ckpt"
     sound = torch.load(last, weights_only=True)
-    for edit, words in EDITS.items():
+    words = "it was changed after it was written"
+    for edit in EDITS:
         torch.save(edited(sound, edit), last)
         before = last.read_bytes()
         line = f"resume: {last}: not a whole checkpoint ({words}); move it away, and the stage begins anew"

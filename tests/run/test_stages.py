@@ -65,7 +65,7 @@ def unbroken(whole: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_stopped_and_resumed(run, unbroken: Path, tmp_path: Path, signum: int, code: int) -> None:
     folder = tmp_path / "outputs/tiny/broken"
-    with started("name=broken", "experiment=tiny", f"outputs={tmp_path}/outputs", delay=0.3) as process:
+    with started("name=broken", "experiment=tiny", f"outputs={tmp_path}/outputs", delay=0.15) as process:
         when_there(folder / "second/checkpoints/last.ckpt", process)
         with pytest.raises(UserError, match="another process is at work"):
             RunFolder(folder, writes=True)

@@ -9,15 +9,14 @@ x_t: most pixels are to stay as they are, and a network this small is long in le
 from __future__ import annotations
 
 import torch.nn.functional as F
-from diffusers.models.embeddings import get_timestep_embedding
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.pixels import CHANNELS, Pixels, without
 from threestudio_like.priors.sentence import Sentence
 from threestudio_like.priors.text import Text
-from threestudio_like.priors.unet import BLOCK, LEVEL_CHANNELS, Denoiser
+from threestudio_like.priors.unet import BLOCK, Denoiser, Gain
 from threestudio_like.priors.weights import load, widen
 from threestudio_like.ranges import Share, Side
 from threestudio_like.records import Camera, View
@@ -54,9 +53,7 @@ class InstructPix2Pix(Pixels):
             raise ValueError(f"denoiser.image_channels: must be {CHANNELS * BLOCK**2}, not {given}")
         if begin is not None and weights is not None:
             raise ValueError("begin, weights: give weights to begin with or trained ones; the other is null")
-        self.gain = nn.Linear(LEVEL_CHANNELS, CHANNELS)  # of the picture before, for each level
-        nn.init.zeros_(self.gain.weight)
-        nn.init.zeros_(self.gain.bias)
+        self.gain = Gain(CHANNELS)  # of the picture before
         if begin is not None:
             widen(self, begin, "denoiser.unet.conv_in.weight", new="gain.")
         if weights is not None:
@@ -74,8 +71,7 @@ class InstructPix2Pix(Pixels):
     ) -> Float[Tensor, "B C h w"]:
         """The network's, and so much of the picture before."""
         assert condition.image is not None
-        gain = self.gain(get_timestep_embedding(t, LEVEL_CHANNELS))[..., None, None]
-        return self.denoiser(x_t, t, condition) + gain * F.pixel_shuffle(condition.image, BLOCK)
+        return self.denoiser(x_t, t, condition) + self.gain(t) * F.pixel_shuffle(condition.image, BLOCK)
 
     def null(self, condition: Condition) -> Condition:
         """The empty instruction, and zeros for the picture."""

@@ -23,6 +23,19 @@ BLOCK = 2  # pixels on a side of what the U-Net takes for one
 LEVEL_CHANNELS = 32  # sines and cosines of t
 
 
+class Gain(nn.Linear):
+    """A number for each channel at each level t, zero at first."""
+
+    def __init__(self, channels: Count) -> None:
+        super().__init__(LEVEL_CHANNELS, channels)
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, t: Int[Tensor, " B"]) -> Float[Tensor, "B C 1 1"]:
+        """To multiply pictures by."""
+        return super().forward(get_timestep_embedding(t, LEVEL_CHANNELS))[..., None, None]
+
+
 class Denoiser(nn.Module):
     """(x_t, t, condition) -> the raw prediction; what that means is its prior's business.
 
@@ -60,9 +73,7 @@ class Denoiser(nn.Module):
             nn.Conv2d(2 * tail_channels, channels, 3, padding=1),
         )
         # at low noise v is almost x_t, pixel by pixel: a gain for each level learns that quickest
-        self.gain = nn.Linear(LEVEL_CHANNELS, channels)
-        nn.init.zeros_(self.gain.weight)
-        nn.init.zeros_(self.gain.bias)
+        self.gain = Gain(channels)
         self.channels, self.image_channels = channels, image_channels
         self.takes_tokens = token_channels is not None
         self.vector_channels = 4 * widths[0]  # diffusers' time embedding
@@ -81,8 +92,7 @@ class Denoiser(nn.Module):
             extra = {"encoder_hidden_states": condition.tokens} if self.takes_tokens else {}
             coarse = self.unet(torch.cat(parts, 1), t, class_labels=vector, return_dict=False, **extra)[0]
             raw = self.tail(torch.cat([F.pixel_shuffle(coarse, BLOCK), x_t.to(coarse.dtype)], 1))
-        level = get_timestep_embedding(t, LEVEL_CHANNELS)
-        return raw.float() + self.gain(level)[..., None, None] * x_t
+        return raw.float() + self.gain(t) * x_t
 
 
 def unet(

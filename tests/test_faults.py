@@ -166,12 +166,11 @@ def test_once_saves_and_stops(tmp_path: Path, number: int) -> None:
 
 def test_twice_quits_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "tiny" / "a"
-    with started(*TINY, f"outputs={tmp_path}", "name=a", TINY_DELAY="100") as process:
-        wait_for(folder / "run.json", process)
-        state = folder / "run.json"
-        while json.loads(state.read_text()).get("stages", {}).get("first", {}).get("state") != "running":
-            time.sleep(0.02)
-        time.sleep(1.5)  # now it is in a step of 100 seconds
+    mark = tmp_path / "mark"
+    settings = {"TINY_DELAY": "100", "TINY_MARK": str(mark)}
+    with started(*TINY, f"outputs={tmp_path}", "name=a", **settings) as process:
+        wait_for(mark, process)
+        time.sleep(0.2)  # now it is in a step of 100 seconds
         process.send_signal(signal.SIGINT)
         time.sleep(0.5)
         assert process.poll() is None  # it waits for the step

@@ -355,6 +355,7 @@ WORDS = {
     "stages=[]": "stages: [] cannot take the place of what is there",
     "prompt=\udcff": "prompt: expected UTF-8, got '\\udcff'",
     "~prompt": "prompt: cannot be left out",
+    "prompt=???": "prompt: '???' stands for what is missing; write something else",
     "~score=score": "~score: expected no value, or the one that is there",
     "+stages.neus.data._partial_=true": "stages.neus.data: expected LightningDataModule, got a PosedViews",
 }

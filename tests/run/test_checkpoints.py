@@ -127,6 +127,17 @@ def test_first_interrupt_waits_second_does_not(keyboard: None) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_second_interrupt_stops_where_the_first_would_be_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a script
+    try:
+        with pytest.raises(KeyboardInterrupt), Checkpoints(every=1).listening():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_seconds_go_on() -> None:
     kept = Checkpoints(every=1)
     kept.load_state_dict({"seconds": 12.5})

@@ -165,7 +165,8 @@ class Checkpoints(Checkpoint):
             if not self.interrupted:  # past Python's buffers: one of them may be in use just now
                 os.write(2, b"\nstopping when this step is done and saved; once more, and it stops at once\n")
             self.interrupted = True
-            signal.signal(signal.SIGINT, before[signal.SIGINT])
+            # Python's own, as the one before may pass over it: in the background of a script
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
         before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from threestudio_like.run.errors import UserError, brief, hint, mistakes
 
@@ -37,6 +37,8 @@ def given(key: str, overrides: list[str]) -> bool:
 def check_words(config: DictConfig) -> None:
     """The root's texts are texts, and the elevation is an angle."""
     for key in (*PATHS, "prompt", "elevation", "plan"):
+        if OmegaConf.is_missing(config, key):
+            raise UserError(f"{key}: '???' stands for what is missing; write something else")
         if key not in config:
             raise UserError(f"{key}: cannot be left out")
     for key in PATHS:

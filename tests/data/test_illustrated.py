@@ -11,6 +11,7 @@ from threestudio_like.data.illustrated import Illustrated
 from threestudio_like.data.objects import held_out
 from threestudio_like.data.shapes import Shapes
 from threestudio_like.data.views import Augmentation
+from threestudio_like.export.model import Pictures
 from threestudio_like.priors.text import view_words
 
 RED = (200, 10, 20)
@@ -87,3 +88,7 @@ def test_the_split_holds_on_both_sides(data):
 def test_one_side_alone_is_refused(data, share):
     with pytest.raises(ValueError, match="share"):
         data(share=share)
+
+
+def test_it_is_no_data_that_a_scene_is_made_from(data):
+    assert not isinstance(data(), Pictures)  # a run would paint with, and draw, what the system saw

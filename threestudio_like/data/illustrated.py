@@ -50,19 +50,19 @@ class Illustrated(Views):
         self.count = round(share * batch_size)
         if not 0 < self.count < batch_size:
             raise ValueError(f"share: {share:g} of {batch_size} examples leaves one side none; give 0 to 1")
-        self.pictures, self.retouching = pictures, retouching
+        self.named, self.retouching = pictures, retouching  # `pictures` would be what a scene is made from
         self.books: tuple[Album, Album] | None = None
 
     def prepare_data(self) -> None:
         """Both, once."""
         super().prepare_data()
-        self.pictures.albums(self.cameras)
+        self.named.albums(self.cameras)
 
     def setup(self, stage: str) -> None:
         """Open both."""
         super().setup(stage)
         if self.books is None:
-            self.books = self.pictures.albums(self.cameras)
+            self.books = self.named.albums(self.cameras)
 
     def example(self, step: int, rank: int) -> Example:
         """What training sees at `step`: objects, then pictures."""

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from threestudio_like.priors.sentence import Sentence
+from threestudio_like.priors.sentence import Frozen
 from threestudio_like.priors.text import Text
 from threestudio_like.priors.unet import autocast
 from threestudio_like.priors.weights import load
@@ -38,7 +38,7 @@ class Embedding(nn.Module):
         widths: list[Count],
         groups: Count,
         channels: Count,
-        text: Text | Sentence,
+        text: Text | Frozen,
         text_channels: Count,
         temperature: Positive,
         weights: str | None,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.pixels import CHANNELS, Pixels, without
-from threestudio_like.priors.sentence import Sentence
+from threestudio_like.priors.sentence import Frozen
 from threestudio_like.priors.text import Text
 from threestudio_like.priors.unet import BLOCK, Denoiser, Gain
 from threestudio_like.priors.weights import load, widen
@@ -39,7 +39,7 @@ class InstructPix2Pix(Pixels):
         size: Side,
         denoiser: Denoiser,
         prediction: Prediction,
-        text: Text | Sentence,
+        text: Text | Frozen,
         dropout: Share,
         begin: str | None,
         weights: str | None,

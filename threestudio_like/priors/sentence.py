@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from threestudio_like.ranges import Count
+
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
@@ -25,34 +27,51 @@ LONGEST = 100  # letters of a word that is still looked up
 BEGIN, END, UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
 
 
-class Sentence(nn.Module):
-    """Prompts -> the first `length` of their tokens, [CLS] among them; empty places share a learnt token.
+class Frozen(nn.Module):
+    """A text encoder that is not trained: `told` knows `width` numbers of each token of a prompt.
 
-    model, vocabulary: the files. A prompt is encoded once and remembered; what is trained and saved is
-    the projection.
+    Prompts -> the first `length` tokens; empty places share a learnt one. What is trained and saved is the
+    projection.
     """
 
-    def __init__(self, *, model: str, vocabulary: str, channels: int, length: int) -> None:
+    def __init__(self, *, width: Count, channels: Count, length: Count) -> None:
         super().__init__()
-        for key, file in (("model", model), ("vocabulary", vocabulary)):
-            if not Path(file).expanduser().is_file():
-                raise ValueError(f"text.{key}: no such file {file!r}; priors/sentence.py says what holds it")
-        self.files = (str(Path(model).expanduser()), str(Path(vocabulary).expanduser()))
         self.length = length
-        self.project = nn.Linear(WIDTH, channels)
+        self.project = nn.Linear(width, channels)
         self.empty = nn.Parameter(torch.zeros(channels))
         self.places = nn.Parameter(0.02 * torch.randn(length, channels))
         self.norm = nn.LayerNorm(channels)
 
+    def told(self, prompt: str) -> Float[Tensor, "L W"]:
+        """Of one prompt."""
+        raise NotImplementedError
+
     def forward(self, prompts: list[str]) -> Float[Tensor, "B L D"]:
         """Tokens for cross-attention."""
-        found = [encoded(*self.files, prompt)[: self.length] for prompt in prompts]
+        found = [self.told(prompt)[: self.length] for prompt in prompts]
         device = self.empty.device
         rows = self.empty.expand(len(prompts), self.length, -1).clone()
         places = [(b, place) for b, tokens in enumerate(found) for place in range(len(tokens))]
-        b, place = torch.tensor(places, device=device).unbind(-1)
-        told = self.project(torch.cat(found).to(device, self.empty.dtype))
-        return self.norm(rows.index_put((b, place), told.to(rows.dtype)) + self.places)
+        if places:
+            b, place = torch.tensor(places, device=device).unbind(-1)
+            told = self.project(torch.cat(found).to(device, self.empty.dtype))
+            rows = rows.index_put((b, place), told.to(rows.dtype))
+        return self.norm(rows + self.places)
+
+
+class Sentence(Frozen):
+    """MiniLM's last tokens, [CLS] among them. model, vocabulary: the files. A prompt is encoded once."""
+
+    def __init__(self, *, model: str, vocabulary: str, channels: Count, length: Count) -> None:
+        for key, file in (("model", model), ("vocabulary", vocabulary)):
+            if not Path(file).expanduser().is_file():
+                raise ValueError(f"text.{key}: no such file {file!r}; priors/sentence.py says what holds it")
+        super().__init__(width=WIDTH, channels=channels, length=length)
+        self.files = (str(Path(model).expanduser()), str(Path(vocabulary).expanduser()))
+
+    def told(self, prompt: str) -> Float[Tensor, "L 384"]:
+        """The last layer's."""
+        return encoded(*self.files, prompt)
 
 
 @functools.lru_cache(maxsize=16384)

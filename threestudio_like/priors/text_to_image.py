@@ -10,7 +10,7 @@ from torch import Tensor
 
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.pixels import Pixels, without
-from threestudio_like.priors.sentence import Sentence
+from threestudio_like.priors.sentence import Frozen
 from threestudio_like.priors.text import Text, view_words
 from threestudio_like.priors.unet import Denoiser
 from threestudio_like.priors.weights import load
@@ -35,7 +35,7 @@ class TextToImage(Pixels):
         size: Side,
         denoiser: Denoiser,
         prediction: Prediction,
-        text: Text | Sentence,
+        text: Text | Frozen,
         dropout: Share,
         weights: str | None,
     ) -> None:

@@ -21,14 +21,14 @@ from torch import nn
 from threestudio_like.files import write
 
 
-def find(weights: str) -> Path:
-    """The file meant: a name in bundled/, or a path."""
+def find(weights: str, key: str = "weights") -> Path:
+    """The file meant: a name in bundled/, or a path; `key` is whose mistake it is otherwise."""
     bundled = Path(str(files("threestudio_like.priors"))) / "bundled"
     for path in (bundled / f"{weights}.safetensors", Path(weights).expanduser()):
         if path.is_file():
             return path
     names = sorted(path.stem for path in bundled.glob("*.safetensors"))
-    raise ValueError(f"weights: no file {weights!r}, and no such name; bundled: {', '.join(names) or 'none'}")
+    raise ValueError(f"{key}: no file {weights!r}, and no such name; bundled: {', '.join(names) or 'none'}")
 
 
 def load(module: nn.Module, weights: str) -> None:
@@ -37,12 +37,12 @@ def load(module: nn.Module, weights: str) -> None:
     fill(module, read(path), path)
 
 
-def read(path: Path) -> dict[str, torch.Tensor]:
+def read(path: Path, key: str = "weights") -> dict[str, torch.Tensor]:
     """The tensors of a file."""
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"weights: {path} is not a safetensors file: {error}") from error
+        raise ValueError(f"{key}: {path} is not a safetensors file: {error}") from error
 
 
 def fill(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:

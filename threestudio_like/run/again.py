@@ -14,7 +14,7 @@ from threestudio_like.run.errors import UserError
 from threestudio_like.run.folder import recorded
 from threestudio_like.run.inputs import AUTO, at
 
-SILENT = ("resume", "dry", "tags", "note", "ops.backend")
+SILENT = ("resume", "reuse", "dry", "tags", "note", "ops.backend")
 
 
 def chosen(resume: str | None, tree: Mapping[str, Any], experiment: str) -> Path | None:

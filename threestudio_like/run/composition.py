@@ -25,7 +25,16 @@ from threestudio_like.run.trust import check_loaded
 
 MISTAKES = (UserError, Unwritable, HydraException, OmegaConfBaseException, yaml.YAMLError)
 USERS = {"ValueError", "FileNotFoundError", "MisconfigurationException"}  # what a constructor says to them
-KEPT_OPEN = ("resume", "plan", "ops.backend", "tags", "note", "dry", "viewer")  # may change in a resume
+KEPT_OPEN = (
+    "resume",
+    "reuse",
+    "plan",
+    "ops.backend",
+    "tags",
+    "note",
+    "dry",
+    "viewer",
+)  # may change in a resume
 UNKNOWN = r"Could not (?:override|delete from config.) '([^']+)'"  # Hydra's words for a key that is not there
 MOST = 60  # options of a group that are listed
 LEFT_OUT = ("export", "score", "report")  # what an experiment may be without

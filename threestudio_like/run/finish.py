@@ -21,6 +21,7 @@ from threestudio_like.run.folder import RunFolder, failing
 
 log = logging.getLogger(__name__)
 STEPS = ("export", "score", "report")
+RECORD = ("state", "seconds", "steps", "key", "taken")  # of a stage's part of run.json: what is no score
 
 
 def run(config: Mapping[str, Any], folder: RunFolder, plan: list[str], *, again: bool) -> None:
@@ -77,7 +78,7 @@ def summarize(folder: RunFolder) -> None:
     """
     stages = folder.manifest.get("stages", {})
     last: Mapping[str, Any] = next(reversed(stages.values()), {})
-    own = {name: value for name, value in last.items() if name not in ("state", "seconds", "steps")}
+    own = {name: value for name, value in last.items() if name not in RECORD}
     steps = {name: step.get("result", {}) for name, step in folder.manifest.get("after", {}).items()}
     total = sum(stage.get("seconds", 0.0) for stage in stages.values())
     summary = {**own, **steps.pop("score", {}), "seconds": round(total, 1), "stages": stages, **steps}

@@ -37,6 +37,7 @@ PACKAGES = (
 )
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("launch.py", "threestudio_like", "systems", "configs")
+CHANGES = "changes.diff"
 LONGEST = 64  # bytes of a name
 
 

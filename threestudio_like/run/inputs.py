@@ -48,8 +48,9 @@ def check_words(config: DictConfig) -> None:
             raise UserError(f"{key}: expected a text, got {brief(repr(config[key]))}")
         check_letters(key, config[key])
     check_tags(config.tags)
-    if not isinstance(config.dry, bool):
-        raise UserError(f"dry: expected true or false, got {config.dry!r}")
+    for key in ("dry", "reuse"):
+        if not isinstance(config[key], bool):
+            raise UserError(f"{key}: expected true or false, got {config[key]!r}")
     degrees = config.elevation
     if type(degrees) not in (int, float) or not -90 <= degrees <= 90:
         raise UserError(f"elevation: expected degrees from -90 to 90, got {degrees!r}")

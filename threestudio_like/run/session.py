@@ -18,7 +18,7 @@ from threestudio_like.run import again, jobs, processes, scenes, stages
 from threestudio_like.run.composition import build, drift
 from threestudio_like.run.dry import rehearse
 from threestudio_like.run.errors import UserError
-from threestudio_like.run.folder import RunFolder, changes, circumstances, claimed, now, title
+from threestudio_like.run.folder import CHANGES, RunFolder, changes, circumstances, claimed, now, title
 from threestudio_like.run.inputs import AUTO, SOURCES, at
 from threestudio_like.run.journal import journal
 from threestudio_like.run.plan import planned
@@ -91,7 +91,7 @@ def execute(tree: Mapping[str, Any], folder: RunFolder, first: Any) -> None:
     words = {"tags": list(map(str, tree.get("tags", []))), "note": tree.get("note", "")}
     folder.record(state="running", error="", **words, **circumstances())
     if folder.writes and (difference := changes()):
-        write(folder.path / "changes.diff", difference)
+        write(folder.path / CHANGES, difference)
     log.info("%s", folder.path)
     chosen = table("cuda" if torch.cuda.is_available() else "cpu")
     log.info("ops: %s", spoken(chosen))

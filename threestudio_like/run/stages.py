@@ -15,7 +15,17 @@ from pytorch_lightning import Callback, LightningDataModule, LightningModule, Tr
 
 from threestudio_like.files import write
 from threestudio_like.ranges import Count, Whole
-from threestudio_like.run import checkpoints, dashboards, finish, processes, pruning, scenes, seen, watch
+from threestudio_like.run import (
+    checkpoints,
+    dashboards,
+    finish,
+    processes,
+    pruning,
+    reuse,
+    scenes,
+    seen,
+    watch,
+)
 from threestudio_like.run.composition import build
 from threestudio_like.run.errors import UserError, joined, mistakes
 from threestudio_like.run.folder import RunFolder, failing
@@ -154,6 +164,13 @@ def run_stages(
             log.info("%s: finished before, skipped", name)
             continue
         changed = True
+        if twin := reuse.found(name, config, folder):
+            if first is not None:
+                seen.keep(first, folder.path)
+            first = None
+            folder.record_part("stages", name, **reuse.take(twin, folder))
+            log.info("%s: taken from %s", name, twin)
+            continue
         before = predecessor(name, plan, folder) or beginning(name, config)
         folder.record_part("stages", name, state="running")
         with failing(folder, "stages", name), mistakes(f"stages.{name}"):
@@ -163,7 +180,8 @@ def run_stages(
                 seen.keep(data, folder.path)
             begin = {"data": data, "before": before, "seed": config["seed"]}
             metrics = run_stage(stages[name], name, folder, **begin, callbacks=callbacks)
-        folder.record_part("stages", name, state="finished", **metrics)
+        same = reuse.key(name, config, folder)
+        folder.record_part("stages", name, state="finished", **metrics, key=same)
         log.info("%s: finished in %.0f s", name, metrics["seconds"])
         gc.collect()
     return changed

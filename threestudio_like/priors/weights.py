@@ -72,14 +72,14 @@ def widen(module: nn.Module, weights: str, name: str, new: str) -> None:
 
     What begins with `new` stays as it is; every other name and shape must fit.
     """
-    path = find(weights)
+    path, own = find(weights), module.state_dict()
     state = read(path)
-    wide, given = module.state_dict()[name], state.get(name)
+    wide, given = own[name], state.get(name)
     if given is None or given.shape[0] != wide.shape[0] or given.shape[1] > wide.shape[1]:
         raise ValueError(f"weights: {path} has no {name!r} that {type(module).__name__} could widen")
     state[name] = torch.zeros_like(wide)
     state[name][:, : given.shape[1]] = given
-    state |= {key: value for key, value in module.state_dict().items() if key.startswith(new)}
+    state |= {key: value for key, value in own.items() if key.startswith(new)}
     fill(module, state, path)
 
 

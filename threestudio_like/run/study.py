@@ -50,23 +50,20 @@ class Study(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: Any, **kwargs: Any) -> None:
         """What is known so far."""
-        summarise(at(config.outputs), self.against)
+        folder = at(config.outputs)
+        written(folder, finished(folder), self.against)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """All of it, to dashboards as well; where it is, is said."""
         folder = at(config.outputs)
-        if count := summarise(folder, self.against):
-            show(folder, self.against, self.loggers or {})
+        every = finished(folder)
+        if count := written(folder, every, self.against):
+            show(folder, latest(every), self.against, self.loggers or {})
             print(f"{folder}/study.md, sheet.png: {count} runs")
 
 
-def summarise(folder: Path, against: str | None) -> int:
-    """Write study.md and sheet.png; how many runs they tell of."""
-    return written(folder, finished(folder), against)
-
-
 def written(folder: Path, every: Sequence[Trial], against: str | None) -> int:
-    """Both files, of these runs."""
+    """study.md and sheet.png, of these runs; how many they tell of."""
     found = latest(every)
     if found:
         older = len(every) - len(found)
@@ -83,7 +80,7 @@ def written(folder: Path, every: Sequence[Trial], against: str | None) -> int:
     return len(found)
 
 
-def show(folder: Path, against: str | None, loggers: Mapping[str, Any]) -> None:
+def show(folder: Path, found: Sequence[Trial], against: str | None, loggers: Mapping[str, Any]) -> None:
     """What was written, to dashboards."""
     if loggers:
         from threestudio_like.loggers.images import opened
@@ -91,8 +88,8 @@ def show(folder: Path, against: str | None, loggers: Mapping[str, Any]) -> None:
         from threestudio_like.run.stages import placed
 
         nodes = placed({"logger": loggers}, folder)["logger"]
-        pictures, found = {"sheet": opened(folder / "sheet.png")}, tables(latest(finished(folder)), against)
-        show_sweep(nodes, "hydra.callbacks.study.loggers", pictures, found)
+        pictures = {"sheet": opened(folder / "sheet.png")}
+        show_sweep(nodes, "hydra.callbacks.study.loggers", pictures, tables(found, against))
 
 
 def finished(folder: Path) -> list[Trial]:

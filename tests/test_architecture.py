@@ -310,6 +310,8 @@ VARIANTS = {
     "schedule/heun": "schedule/samplers",
     "schedule/annealed_langevin": "schedule/langevin",
     "priors/toy": "priors/ncsn",
+    "guidance/bsd_pixels": "guidance/bsd",
+    "guidance/bsd_small": "guidance/bsd",
     "guidance/cfg_dual": "guidance/cfg",
     "guidance/cfg_perpendicular": "guidance/cfg",
     "priors/perpendicular": "priors/words",

@@ -198,3 +198,16 @@ def test_default_is_an_experiment() -> None:
 def test_the_same_seed_gives_the_same_gradients(name: str) -> None:
     """On a CPU, threads would else add up what a picked row receives in any order."""
     assert composed(f"trainer/{name}")["deterministic"] is True
+
+
+@pytest.mark.parametrize(("name", "clip"), [("small", [-1, 1]), ("full", [-1, 1]), ("paper", None)])
+def test_bootstrapping_ends_where_its_stage_does(name: str, clip: list[float] | None) -> None:
+    """t' and the noise levels have fallen by the last step; pixels, and only pixels, are kept in range."""
+    config = hydra.compose("config", overrides=[f"experiment=dreamcraft3d/{name}"])
+    stage = resolved(config)["stages"]["texture"]
+    guidance, steps = stage["system"]["guidance"]["texture"], stage["trainer"]["max_steps"]
+    augment = hydra.utils.instantiate(guidance["augment"])
+    assert augment.level(0) == 0.5 and augment.level(steps) == pytest.approx(0.2)
+    assert augment.level(steps // 2) == pytest.approx(0.35)
+    assert hydra.utils.instantiate(guidance["levels"]).high(steps) == pytest.approx(0.2)
+    assert augment.clip == (clip and tuple(clip))

@@ -61,6 +61,7 @@ def zero123():
             schedule=VP(betas=cosine(100, 0.008)),
             size=16,
             denoiser=denoiser(16 + 8 * lifted, None),
+            prediction="v",
             pose=Pose(hidden=8, out_channels=64),
             lift=lift() if lifted else None,
             dropout=0.05,

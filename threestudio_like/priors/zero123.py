@@ -23,12 +23,14 @@ from threestudio_like.priors.unet import BLOCK, Denoiser, autocast
 from threestudio_like.priors.weights import load
 from threestudio_like.ranges import Share, Side
 from threestudio_like.records import Camera, View
+from threestudio_like.schedule.prediction import Prediction
 from threestudio_like.schedule.vp import VP
 
 
 class Zero123(Pixels):
     """p(picture from the target camera | a picture, its camera).
 
+    prediction: what the denoiser says: eps, v or x0.
     pose: makes the vector. lift: null for the plain Zero-1-to-3.
     dropout: u of the paper: pose alone, picture alone, and both are dropped in u of the examples each.
     weights: of a trained one: a name in bundled/ or a file; null for a new one.
@@ -40,12 +42,14 @@ class Zero123(Pixels):
         schedule: VP,
         size: Side,
         denoiser: Denoiser,
+        prediction: Prediction,
         pose: Pose | Token,
         lift: Lift | Flat | None,
         dropout: Share,
         weights: str | None,
     ) -> None:
         super().__init__(schedule=schedule, size=size, denoiser=denoiser)
+        self.prediction = prediction
         self.picture_channels = CHANNELS * BLOCK**2
         self.dropout = dropout
         self.pose = pose

@@ -3,11 +3,13 @@
 x_i = x + sigma_i z, i uniform on the ladder; the loss is the mean of lambda(sigma_i) l(theta; sigma_i) with
 lambda = sigma^2 (eq. 6), here by dimension. l is denoising score matching (eq. 5) or, with no trick of noise,
 sliced (eq. 3; plain or variance-reduced, Song et al. 2019b) or exact (eq. 1), all at the noisy points.
-Samples begin at sigma_1 z and are annealed Langevin's (algorithm 1; schedule/langevin.py).
+Samples are annealed Langevin's (algorithm 1; schedule/langevin.py) and begin at sqrt(1 + sigma_1^2) z: the
+pure noise of the chain that a ladder is to every sampler (priors/ncsn.py).
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import ClassVar, Literal
@@ -24,7 +26,9 @@ from threestudio_like.priors.ncsn import NCSN
 from threestudio_like.priors.pixels import Pixels
 from threestudio_like.ranges import Count, Seed
 from threestudio_like.records import Example
+from threestudio_like.schedule.ve import largest_distance
 
+log = logging.getLogger(__name__)
 Objective = Literal["denoising", "sliced", "plain_sliced", "exact"]
 MOST = 64  # dimensions of which `exact` takes the trace: each is one more backward pass
 
@@ -69,6 +73,13 @@ class SMLD(Denoise):
         if training.gamma is not None:
             raise ValueError("training.gamma: SMLD weighs its levels by sigma^2 alone; leave it null")
         self.objective: Objective = objective
+
+    def on_train_start(self) -> None:
+        """Say where NCSNv2 would begin the ladder (Song and Ermon 2020, technique 1)."""
+        held_out = [self.prior.encode(batch.target.rgba) for batch in self.trainer.val_dataloaders or ()]
+        if held_out:
+            start, distance = float(self.prior.ladder.sigmas[0]), largest_distance(torch.cat(held_out))
+            log.info("the ladder begins at %.3g; two of the data are up to %.3g apart", start, distance)
 
     def compute(self, batch: Example) -> dict[str, Float[Tensor, ""]]:
         """The score matching loss."""

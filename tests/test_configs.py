@@ -190,6 +190,24 @@ def test_cues_of_the_picture_need_no_path() -> None:
     assert config.stages.coarse.data.cues.weights == "cues"
 
 
+SCORE = ("train/smld", "train/smld_toy", "compare/score")
+LADDERS = ("ve", "ve_wide", "ve_overlapping")
+SAMPLERS = ("annealed_langevin", "annealed_langevin_short", "langevin")
+SAMPLERS += ("ddim", "ancestral", "euler_ancestral", "heun")
+
+
+@pytest.mark.parametrize("experiment", SCORE)
+@pytest.mark.parametrize(
+    "swap", [f"prior.ladder={name}" for name in LADDERS] + [f"evaluation.sampler={name}" for name in SAMPLERS]
+)
+def test_score_models_take_every_ladder_and_every_sampler(experiment: str, swap: str) -> None:
+    """What a stage sets of its own part must not stay behind when another takes its place."""
+    words = [f"experiment={experiment}", f"schedule@stages.smld.system.{swap}"]
+    tree = resolved(hydra.compose("config", overrides=words))
+    check_plan(tree)
+    check_parts(tree)
+
+
 def test_default_is_an_experiment() -> None:
     assert hydra.compose("config", overrides=[]).stages
 

@@ -8,7 +8,7 @@ from threestudio_like.priors.ncsn import NCSN
 from threestudio_like.priors.points import Denoiser
 from threestudio_like.schedule.oracle import gaussian_eps, gaussian_score
 from threestudio_like.schedule.samplers import ddim, heun
-from threestudio_like.schedule.ve import VE, geometric
+from threestudio_like.schedule.ve import VE, Overlapping, geometric
 
 STD, MEAN = 0.3, torch.tensor([0.4, -0.2]).view(2, 1, 1)
 
@@ -46,6 +46,14 @@ def test_samplers_of_chains_take_it(perfect, sampler):
     )
     torch.testing.assert_close(x.mean(0), MEAN, atol=0.03, rtol=0)
     assert x.std().item() == pytest.approx((STD**2 + MEAN.var(correction=0).item()) ** 0.5, rel=0.15)
+
+
+def test_an_overlapping_ladder_is_of_the_pictures_own_dimensions():
+    denoiser = Denoiser(channels=3, width=4, depth=1)
+    ladder = Overlapping(start=50.0, end=0.01)
+    prior = NCSN(ladder=ladder, size=32, denoiser=denoiser, weights=None)
+    torch.testing.assert_close(prior.ladder.sigmas, ladder.ladder(3 * 32 * 32).sigmas)
+    assert prior.schedule.num_steps == prior.ladder.num_levels > 200
 
 
 def test_points_are_pictures_of_one_pixel(perfect):

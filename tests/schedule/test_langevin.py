@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from threestudio_like.schedule.langevin import annealed, annealed_langevin, langevin
+from threestudio_like.schedule.langevin import annealed, annealed_langevin, langevin, matched
 from threestudio_like.schedule.oracle import gaussian_eps, gaussian_score, mixture_score
 from threestudio_like.schedule.ve import VE, betas, geometric
 from threestudio_like.schedule.vp import VP, cosine
@@ -37,6 +37,52 @@ def test_variance_of_annealed_langevin(std, code, paper):
     target = std**2 + 0.01**2
     assert variance(std, "code") / target == pytest.approx(code, abs=2e-3)
     assert variance(std, "paper") / target == pytest.approx(paper, abs=2e-3)
+
+
+@pytest.mark.parametrize(("convention", "drift"), [("code", 0.02), ("paper", 0.01)])
+def test_langevin_settles_at_more_than_the_variance(convention, drift):
+    """s^2 / (1 - drift / (2 s^2)): steps of a size go past, and nothing takes the excess back."""
+    std, units = 0.2, 101
+    drawn = iter(torch.eye(units, dtype=torch.float64)[1:])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "randn_like", lambda x: next(drawn)[:, None])
+        start = torch.zeros(units, 1, dtype=torch.float64)
+        x = langevin(lambda x: -x / std**2, start, step=0.02, count=units - 1, convention=convention)
+    assert x.square().sum().item() == pytest.approx(std**2 / (1 - drift / (2 * std**2)), rel=1e-9)
+
+
+@pytest.mark.parametrize(("start", "levels", "eps"), [(50.0, 232, 6.2e-6), (90.0, 500, 3.3e-6)])
+def test_matched_steps_are_those_of_ncsnv2(start, levels, eps):
+    """Of CIFAR-10 and CelebA (Song and Ermon 2020), with 5 steps a level down to 0.01."""
+    assert matched(VE(sigmas=geometric(levels, start, 0.01)), 5) * 0.01**2 == pytest.approx(eps, abs=1e-7)
+
+
+def ending(ratio, convention):
+    """Variance over sigma_L^2 of what annealed Langevin makes of one point at 0, 5 steps a level."""
+    chain = VP(betas=betas(geometric(30, 10.0, 0.1)))
+    drawn = iter(torch.eye(151, dtype=torch.float64)[1:])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "randn_like", lambda x: next(drawn)[:, None])
+        x = annealed(
+            lambda x_t, t: gaussian_eps(x_t, t, chain, torch.zeros(()), 0.0),
+            torch.zeros(151, 1, dtype=torch.float64),
+            list(range(29, -1, -1)),
+            chain,
+            ratio=ratio,
+            count=5,
+            convention=convention,
+            denoise=False,
+        )
+    return x.square().sum().item() / 0.1**2
+
+
+def test_matched_steps_follow_the_ladder_best():
+    """Both conventions take the same steps; longer and shorter ones end with more variance."""
+    best = matched(VE(sigmas=geometric(30, 10.0, 0.1)), 5)
+    found = ending(None, "code")
+    assert found == pytest.approx(ending(None, "paper"), rel=1e-9)
+    assert found == pytest.approx(ending(best, "code"), rel=1e-4)
+    assert 1 < found < min(ending(0.6 * best, "code"), ending(1.6 * best, "code"))
 
 
 def mixture(x, sigma):

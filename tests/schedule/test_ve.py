@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from threestudio_like.schedule.ve import VE, betas, geometric, overlapping
+from threestudio_like.schedule.ve import VE, Overlapping, betas, geometric, largest_distance, overlapping
 from threestudio_like.schedule.vp import VP
 
 
@@ -25,6 +25,26 @@ def test_neighbours_of_the_overlapping_ladder():
     radii = (math.sqrt(dimensions) + torch.randn(200_000) / math.sqrt(2)) * ratio
     share = ((radii - math.sqrt(dimensions)).abs() < 3 / math.sqrt(2) * ratio).float().mean().item()
     assert share == pytest.approx(0.5, abs=0.02)
+
+
+def test_an_overlapping_ladder_is_never_coarser_than_ncsn_s():
+    """In the plane any two levels overlap, by its condition: 3 levels would do from 50 to 0.01."""
+    torch.testing.assert_close(overlapping(2, 1.0, 0.01), geometric(10, 1.0, 0.01))
+    lengths = [len(overlapping(dimensions, 50.0, 0.01)) for dimensions in (2, 28, 60, 1000)]
+    assert lengths[0] == lengths[1] < lengths[2] < lengths[3]
+    torch.testing.assert_close(Overlapping(3.0, 0.02).ladder(60).sigmas, overlapping(60, 3.0, 0.02))
+
+
+def test_an_overlapping_ladder_falls():
+    for start in (0.01, 0.001):
+        with pytest.raises(ValueError, match="start: must lie above end"):
+            overlapping(60, start, 0.01)
+
+
+def test_largest_distance():
+    """Of the corners of a cube of four dimensions, as pictures."""
+    corners = torch.cartesian_prod(*[torch.tensor([0.0, 3.0])] * 4).view(16, 1, 2, 2)
+    assert largest_distance(corners) == pytest.approx(6.0)
 
 
 def test_what_is_not_a_ladder():

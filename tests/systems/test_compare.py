@@ -130,6 +130,27 @@ def test_as_configured_both_networks_are_one_and_say_the_same():
     assert made == "NCSN"  # whose network says eps: see tests/priors/test_ncsn.py
 
 
+@pytest.mark.parametrize(
+    "swap",
+    [
+        "schedule@stages.smld.system.prior.ladder=ve_overlapping",
+        "schedule@stages.smld.system.evaluation.sampler=heun",
+        "schedule@stages.ddpm.system.prior.schedule=vp_linear",
+        "schedule@stages.ddpm.system.evaluation.sampler=ancestral",
+    ],
+)
+def test_contenders_are_what_the_stages_train_and_how_they_sample(swap):
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        stages = hydra.compose("config", ["experiment=compare/score", swap]).stages
+    GlobalHydra.instance().clear()
+    contenders = stages.compare.system.contenders
+    for name, each in contenders.items():
+        assert each.prior == stages[each.stage].system.prior, name
+    assert contenders.smld.evaluation == stages.smld.system.evaluation
+    assert contenders.ddpm.evaluation == contenders.smld_ddim.evaluation == stages.ddpm.system.evaluation
+
+
 def test_blocks_are_whole():
     assert block(torch.rand(64, 8, 8, 4)).shape == (6 * 8, 6 * 8 + 4, 3)
     assert block(torch.rand(7, 8, 8, 4)).shape == (8, 6 * 8 + 4, 3)

@@ -1,5 +1,8 @@
 """SMLD: its objectives against closed forms, its pictures, and a mixture that it learns."""
 
+import logging
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +82,18 @@ def test_exact_is_for_few_dimensions(small_system):
 def test_min_snr_is_not_of_this_method(small_system):
     with pytest.raises(Exception, match="training.gamma"):
         small_system("smld", "training.gamma=5.0")
+
+
+def test_the_log_says_where_the_ladder_should_begin(plane_system, caplog):
+    """The largest distance of the held-out points, those of all batches together."""
+    system = plane_system("denoising", "prior.ladder.sigmas.start=7.0")
+    held_out = [batch(20), batch(20, step=1)]
+    points = torch.cat([each.target.rgba[:, 0, 0, :2] * 2 - 1 for each in held_out])
+    apart = max((one - other).norm().item() for one in points for other in points)
+    system._trainer = SimpleNamespace(val_dataloaders=held_out)
+    with caplog.at_level(logging.INFO, "systems.smld"):
+        system.on_train_start()
+    assert caplog.messages == [f"the ladder begins at 7; two of the data are up to {apart:.3g} apart"]
 
 
 @pytest.mark.parametrize("objective", ["denoising", "sliced", "plain_sliced"])

@@ -7,6 +7,8 @@ alpha_bar = 1 / (1 + sigma^2), t = L - 1 - level, and every sampler and guidance
 
 from __future__ import annotations
 
+import math
+
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -14,18 +16,23 @@ from threestudio_like.priors.base import Condition
 from threestudio_like.priors.pixels import Network
 from threestudio_like.priors.unconditional import Unconditional
 from threestudio_like.ranges import Side
-from threestudio_like.schedule.ve import VE, betas
+from threestudio_like.schedule.ve import VE, Overlapping, betas
 from threestudio_like.schedule.vp import VP
 
 
 class NCSN(Unconditional):
     """A noise-conditional score network of pictures in [-1, 1].
 
-    ladder: the noise levels, of pictures on that scale: the paper's 1 to 0.01 is for [0, 1].
+    ladder: the noise levels, of pictures on that scale: the paper's 1 to 0.01 is for [0, 1]. An
+    overlapping one has as many as the pictures' dimensions ask for.
     weights: of a trained one, by the same ladder; null for a new one.
     """
 
-    def __init__(self, *, ladder: VE, size: Side, denoiser: Network, weights: str | None) -> None:
+    def __init__(
+        self, *, ladder: VE | Overlapping, size: Side, denoiser: Network, weights: str | None
+    ) -> None:
+        if isinstance(ladder, Overlapping):
+            ladder = ladder.ladder(math.prod((denoiser.channels, size, size)))
         schedule = VP(betas=betas(ladder.sigmas))
         super().__init__(schedule=schedule, size=size, denoiser=denoiser, prediction="eps", weights=weights)
         self.ladder = ladder

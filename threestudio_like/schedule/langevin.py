@@ -69,7 +69,7 @@ def annealed(
     levels: list[int],
     schedule: VP,
     *,
-    ratio: Positive,
+    ratio: Positive | None,
     count: Count,
     convention: Convention,
     denoise: bool,
@@ -77,7 +77,7 @@ def annealed(
     """Annealed Langevin through the levels of a VP chain, whose x_t = (x + sigma z) / sqrt(1 + sigma^2).
 
     The score of x + sigma z is -eps / sigma. `ratio` is step / sigma_L^2: of the paper's numbers, 2e-5 and
-    0.01, it is 0.2.
+    0.01, it is 0.2; None takes the one that matches the ladder.
     """
     t = torch.tensor(levels, device=x_t.device)
     alpha_bar = schedule.alpha_bar[t].double()
@@ -87,9 +87,25 @@ def annealed(
     def score(x: Tensor, level: Tensor) -> Tensor:
         return -eps(scale[level] * x, t[level]) / ladder.deviation(level, x)
 
+    if ratio is None:
+        ratio = matched(ladder, count) * (1 if convention == "code" else 2)
     step = ratio * float(ladder.sigmas[-1]) ** 2
     settings = {"step": step, "count": count, "convention": convention, "denoise": denoise}
     return annealed_langevin(score, x_t / scale[0], ladder, **settings)  # type: ignore[arg-type]
+
+
+def matched(ladder: VE, count: int) -> float:
+    """The drift, in units of sigma^2, whose `count` steps bring one level's noise nearest to the next one's.
+
+    NCSNv2's technique 4 (Song and Ermon 2020): of points at a level with only the variance of the one before,
+    g^2 sigma^2, `count` steps of drift r sigma^2 leave (q (g^2 - c) + c) sigma^2, with q = (1 - r)^(2 count)
+    and c = 2 / (2 - r); r makes that least, since it is never below 1. g is the ladder's mean ratio.
+    """
+    ends = ladder.sigmas[[0, -1]].double()
+    growth = (ends[0] / ends[1]) ** (2 / max(1, ladder.num_levels - 1))  # g^2
+    r = torch.logspace(-6, 0, 100_001, dtype=torch.float64, device=growth.device)
+    settled = 2 / (2 - r)
+    return r[((1 - r) ** (2 * count) * (growth - settled) + settled).argmin()].item()
 
 
 def plain(

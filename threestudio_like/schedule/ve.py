@@ -6,12 +6,15 @@ Level 0 is the noisiest; the others follow in a geometric progression.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from threestudio_like.ranges import Count, Positive
+
+COARSEST = 100 ** (1 / 9)  # NCSN's ratio: ten levels from 1 to 0.01
 
 
 def geometric(num_levels: Count, start: Positive, end: Positive) -> Float[Tensor, " L"]:
@@ -26,9 +29,12 @@ def overlapping(num_dimensions: int, start: float, end: float) -> Float[Tensor, 
     NCSNv2's technique 2 (Song and Ermon 2020): in D dimensions |x_i| is about N(sqrt(D) sigma_i,
     sigma_i^2 / 2); half of level i + 1 shall lie within three deviations of level i. The ratio
     g = sigma_i / sigma_{i+1} solves Phi(sqrt(2 D) (g - 1) + 3 g) - Phi(sqrt(2 D) (g - 1) - 3 g) = 1/2.
-    Their technique 1 says what `start` is: the largest distance between two points of the data.
+    Below 29 dimensions that is coarser than NCSN's ladder (below 5 anything overlaps): NCSN's g is kept.
+    Their technique 1 says what `start` is, which is given by hand: the data's `largest_distance`.
     """
-    low, high = 1.0 + 1e-9, 100.0
+    if start <= end:
+        raise ValueError(f"start: must lie above end, {end:g}, not be {start:g}")
+    low, high = 1.0 + 1e-9, COARSEST
     while high - low > 1e-12:
         middle = (low + high) / 2
         low, high = (middle, high) if _overlap(middle, num_dimensions) > 0.5 else (low, middle)
@@ -69,3 +75,19 @@ class VE(nn.Module):
     def deviation(self, level: Int[Tensor, " B"], like: Float[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
         """sigma of each level, shaped to multiply `like`."""
         return self.sigmas[level].to(like.dtype).view(-1, *[1] * (like.ndim - 1))
+
+
+class Overlapping(NamedTuple):
+    """The ladder of `overlapping`, for whoever knows the number of dimensions."""
+
+    start: Positive
+    end: Positive
+
+    def ladder(self, num_dimensions: int) -> VE:
+        """In so many."""
+        return VE(sigmas=overlapping(num_dimensions, self.start, self.end))
+
+
+def largest_distance(x: Float[Tensor, "B ..."]) -> float:
+    """Between two of these points: where a ladder should begin (NCSNv2's technique 1)."""
+    return torch.cdist(x.flatten(1), x.flatten(1)).max().item()

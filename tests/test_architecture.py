@@ -316,6 +316,8 @@ VARIANTS = {
     "guidance/bsd_small": "guidance/bsd",
     "guidance/cfg_dual": "guidance/cfg",
     "guidance/cfg_perpendicular": "guidance/cfg",
+    "guidance/bsd_checkpointed": "guidance/bsd",
+    "priors/dreambooth_checkpointed": "priors/dreambooth",
     "priors/perpendicular": "priors/words",
     "priors/stable_diffusion_15": "priors/stable_diffusion",
     "priors/stable_diffusion_xl": "priors/stable_diffusion",

@@ -1,4 +1,5 @@
 import io
+from functools import partial
 
 import pytest
 import torch
@@ -176,7 +177,7 @@ def stage() -> tuple[BSD, torch.optim.Optimizer, torch.Tensor]:
     def lora(*, prior) -> LoRA:
         return LoRA(prior=prior, rank=2, alpha=2.0, targets=["to_q", "to_v"])
 
-    guidance = bsd(prior, DreamBooth, lora, capacity=2, batch=2)
+    guidance = bsd(prior, partial(DreamBooth, checkpointing=False), lora, capacity=2, batch=2)
     texture = torch.zeros(8, 8, 4, requires_grad=True)
     groups = [{"params": [texture], "lr": 0.1}, {"params": guidance.parameters(), "lr": 1e-3}]
     return guidance, torch.optim.Adam(groups), texture

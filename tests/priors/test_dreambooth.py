@@ -15,7 +15,7 @@ def question(model):
 
 
 def test_it_begins_as_the_prior_and_then_goes_its_own_way(prior) -> None:
-    model = DreamBooth(prior=prior)
+    model = DreamBooth(prior=prior, checkpointing=False)
     with torch.no_grad():
         before = prior.predict(*question(prior))
         assert torch.equal(model.predict(*question(model)), before)
@@ -28,7 +28,7 @@ def test_it_begins_as_the_prior_and_then_goes_its_own_way(prior) -> None:
 
 
 def test_all_of_the_denoiser_learns_and_nothing_else_is_saved(prior) -> None:
-    model = DreamBooth(prior=prior)
+    model = DreamBooth(prior=prior, checkpointing=False)
     names = {f"denoiser.{name}" for name in prior.denoiser.state_dict()}
     assert {name for name in model.state_dict() if name.startswith("denoiser.")} == names
     assert all(name.startswith(("denoiser.", "camera.")) for name in model.state_dict())
@@ -39,12 +39,38 @@ def test_all_of_the_denoiser_learns_and_nothing_else_is_saved(prior) -> None:
 
 
 def test_it_moves_as_one(prior) -> None:
-    model = DreamBooth(prior=prior).double()
+    model = DreamBooth(prior=prior, checkpointing=False).double()
     assert {p.dtype for p in [*model.parameters(), *prior.parameters()]} == {torch.float64}
     assert model._twin[0].schedule.alpha_bar.dtype == torch.float64
 
 
 def test_no_hook_stays(prior) -> None:
-    model = DreamBooth(prior=prior)
+    model = DreamBooth(prior=prior, checkpointing=False)
     model.predict(*question(model))
     assert not any(module._forward_hooks for module in [*model.modules(), *prior.modules()])
+
+
+def test_blocks_that_are_computed_again_have_the_same_gradients(prior) -> None:
+    """And fewer numbers are kept for them meanwhile."""
+    kept: list[int] = []
+
+    def gradients(checkpointing: bool) -> list[torch.Tensor]:
+        torch.manual_seed(3)
+        model = DreamBooth(prior=prior, checkpointing=checkpointing)
+        torch.nn.init.normal_(model.camera.layers[-1].weight)  # 0 at first: the camera should matter
+        asked = question(model)
+        kept.append(0)
+
+        def pack(value):
+            kept[-1] += value.numel()
+            return value
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+            loss = model.predict(*asked).square().mean()
+        loss.backward()
+        return [value.grad for value in model.parameters()]
+
+    for one, other in zip(gradients(False), gradients(True), strict=True):
+        torch.testing.assert_close(one, other)
+    assert kept[1] < 0.7 * kept[0]
+    assert not any(getattr(module, "gradient_checkpointing", False) for module in prior.modules())

@@ -1,7 +1,8 @@
 """A trainable copy of a prior's denoiser, told the camera: the DreamBooth model (Ruiz et al. 2022) of BSD.
 
 The whole network moves, as in DreamBooth; for a denoiser of some million weights that costs little. At
-published sizes, where a copy and its optimiser's moments may not fit, `lora.LoRA` fits the same slot.
+published sizes, where a copy and its optimiser's moments may not fit, `lora.LoRA` fits the same slot. What a
+backward pass needs of each block can be computed again (Chen et al. 2016).
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ from threestudio_like.priors.lora import CameraEmbedding, time_channels, unet_of
 
 
 class DreamBooth(Learner):
-    """The prior with its denoiser copied in float32; encoders and text stay the frozen ones."""
+    """The prior with its denoiser copied in float32; encoders and text stay the frozen ones.
 
-    def __init__(self, *, prior: Prior) -> None:
+    checkpointing: compute each block again in the backward pass: less memory, a third more time.
+    """
+
+    def __init__(self, *, prior: Prior, checkpointing: bool) -> None:
         super().__init__(prior=prior)
         name, denoiser = denoiser_of(prior)
         self.denoiser = copy.deepcopy(denoiser).float().requires_grad_(True)
+        if checkpointing:
+            unet_of(self.denoiser).enable_gradient_checkpointing()  # type: ignore[operator]
         self.camera = CameraEmbedding(channels=time_channels(unet_of(self.denoiser)))
         self._twin = (twin(prior, name, self.denoiser),)
 

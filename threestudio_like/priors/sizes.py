@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+FIRST: dict[str, Any] = {"cross_attention_dim": 768, "sample_size": 64}
 SECOND: dict[str, Any] = {
     "cross_attention_dim": 1024,
     "sample_size": 64,
@@ -39,6 +40,7 @@ XL: dict[str, Any] = {
     "projection_class_embeddings_input_dim": 2816,
     "use_linear_projection": True,
 }
+VERSIONS = {"1.x": FIRST, "2.x": SECOND, "xl": XL}  # of Stable Diffusion
 VAE: dict[str, Any] = {
     "block_out_channels": (128, 256, 512, 512),
     "layers_per_block": 2,
@@ -93,23 +95,60 @@ class Cost(NamedTuple):
     kept: int  # bytes that the forward pass keeps for the backward pass
 
 
-def counted(what: str, held: int, call: Callable[[], Tensor], *, backward: bool) -> Cost:
-    """Run `call` and, if asked, the backward pass of its sum; `call` works on the meta device."""
-    kept: dict[int, Any] = {}
+class Kept:
+    """What is kept for a backward pass: storages, each once."""
 
-    def pack(value: Tensor) -> Tensor:
-        if not isinstance(value, nn.Parameter) and not value.is_leaf:
+    def __init__(self) -> None:
+        self.storages: dict[int, Any] = {}
+
+    def note(self, value: Tensor) -> Tensor:
+        """Count it, unless it is a weight or was given."""
+        source = value if value._base is None else value._base  # layers keep views of their weights
+        if not isinstance(source, nn.Parameter) and not value.is_leaf:
             storage = value.untyped_storage()
-            kept[storage._cdata] = storage  # held, so that no other gets its address
+            self.storages[storage._cdata] = storage  # held, so that no other gets its address
         return value
 
+    def watching(self) -> Any:
+        """Count what is kept while this lasts."""
+        return torch.autograd.graph.saved_tensors_hooks(self.note, lambda value: value)
+
+    @property
+    def bytes(self) -> int:
+        """Of all of them."""
+        return sum(storage.nbytes() for storage in self.storages.values())
+
+
+def counted(
+    what: str, held: int, call: Callable[[], Tensor], *, backward: bool, again: Any | None = None
+) -> Cost:
+    """Run `call` and, if asked, the backward pass of its sum; `call` works on the meta device.
+
+    again: the network of diffusers whose blocks the backward pass computes again; what goes into each is
+    kept, and the inside of one at a time.
+    """
+    kept, inside = Kept(), [0]
+
+    def block(module: nn.Module, *args: Any) -> Any:
+        for value in args:
+            if isinstance(value, Tensor):
+                kept.note(value)
+        own = Kept()
+        with own.watching():
+            answer = module(*args)
+        with torch.no_grad():
+            module(*args)
+        inside.append(own.bytes)
+        return answer
+
+    if again is not None:
+        again.enable_gradient_checkpointing(block)
     counter = FlopCounterMode(display=False)
-    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value)
-    with counter, hooks, torch.set_grad_enabled(backward):
+    with counter, kept.watching(), torch.set_grad_enabled(backward):
         answer = call()
         if backward:
             answer.sum().backward()
-    return Cost(what, held, counter.get_total_flops(), sum(storage.nbytes() for storage in kept.values()))
+    return Cost(what, held, counter.get_total_flops(), kept.bytes + max(inside))
 
 
 def weights(network: nn.Module) -> int:
@@ -153,14 +192,19 @@ def geometry() -> Iterator[Cost]:
 
 
 def texture() -> Iterator[Cost]:
-    """The steps of the stage texture; DreamBooth's copy learns in float32, with Adam's two moments."""
+    """The steps of the stage texture; DreamBooth's copy learns in float32, with Adam's two moments.
+
+    Its blocks are computed again, as the experiment says (`dreambooth.checkpointing`).
+    """
     unet, call = asking(SECOND, (77, 1024), 2, torch.float16)
     yield counted("SD 2.1-base, float16, under 2 conditions", weights(unet), call, backward=False)
     yield encoding(512, torch.float16)
     unet, call = asking(SECOND, (77, 1024), 1, torch.float16)
     unet.requires_grad_(True)
     masters = 8 * weights(unet)  # weights, gradients and two moments, each of twice the bytes
-    yield counted("DreamBooth: a training step of a copy in float32", masters, call, backward=True)
+    yield counted(
+        "DreamBooth: a training step of a copy in float32", masters, call, backward=True, again=unet
+    )
 
 
 def table(name: str, costs: list[Cost]) -> str:

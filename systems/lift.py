@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from threestudio_like.ops.depth import painted
 from threestudio_like.ranges import Count, Seed
 from threestudio_like.records import Batch, Camera, Render, View
 from threestudio_like.scene import Scene
+
+log = logging.getLogger(__name__)
 
 
 class Lift(System):
@@ -48,6 +51,7 @@ class Lift(System):
         self.guidance = nn.ModuleDict(dict(guidance))
         self.prompt = prompt
         self.kept: float | None = None
+        self.missed: set[str] = set()  # losses that the log has named already
 
     def begin_from(self, scene: Scene) -> None:
         """Take over what the stage before has made, and measure how much of its volume that kept."""
@@ -71,7 +75,15 @@ class Lift(System):
     def compared(self, render: Render, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """The losses of a render against the user's picture; those that need a cue it lacks are left out."""
         losses = reference_losses(render, batch.reference)
+        self.miss([name for name in self.reference if name not in losses and self.due(name, batch.step)])
         return {name: loss for name, loss in losses.items() if self.due(name, batch.step)}
+
+    def miss(self, names: list[str]) -> None:
+        """Say once which losses have nothing to compare with, though they have a weight."""
+        for name in (name for name in names if name not in self.missed):
+            self.missed.add(name)
+            tell = "+priors@stages.NAME.data.cues=cues tells it"
+            log.warning("weights.%s does nothing: the picture comes without %s; %s", name, name, tell)
 
     def judged(self, name: str, image: Float[Tensor, "B H W 4"], batch: Batch) -> Float[Tensor, ""]:
         """What one guidance says of a render from the random cameras."""
@@ -91,7 +103,9 @@ class Lift(System):
 
 
 def cues(view: View) -> list[Float[Tensor, "H W 3"]]:
-    """A view of one picture, and the depth and the normals (world frame) that it comes with."""
-    assert view.depth is not None and view.normal is not None
-    normal = (view.normal + 1) / 2 * view.alpha + 1 - view.alpha
-    return [part[0] for part in (view.rgba[..., :3], painted(view.depth, view.alpha), normal)]
+    """A view of one picture, and the depth and, if any, the normals (world frame) that it comes with."""
+    assert view.depth is not None
+    shown = [view.rgba[..., :3], painted(view.depth, view.alpha)]
+    if view.normal is not None:
+        shown.append((view.normal + 1) / 2 * view.alpha + 1 - view.alpha)
+    return [part[0] for part in shown]

@@ -43,7 +43,7 @@ class Tell(Observe):
         lines = [row(cues(told))]
         if data.truth is not None:
             drawn = draw(data.truth, told.camera, data.light)
-            true = told._replace(depth=drawn.depth, normal=drawn.normal)
+            true = told._replace(depth=drawn.depth, normal=None if told.normal is None else drawn.normal)
             lines.append(row(cues(true)))
             self.found = errors(told, true)
             log.info("%s", ", ".join(f"{name} {value:.3g}" for name, value in self.found.items()))
@@ -58,14 +58,14 @@ class Tell(Observe):
 
 
 def errors(told: View, true: View) -> dict[str, float]:
-    """Of depth and normals, beside those of a flat picture that faces the camera."""
-    assert told.depth is not None and told.normal is not None
-    assert true.depth is not None and true.normal is not None
-    facing = true.camera.c2w[:, :3, 2][:, None, None].expand_as(true.normal)
+    """Of depth and, if told, normals, beside those of a flat picture that faces the camera."""
+    assert told.depth is not None and true.depth is not None
     values: dict[str, Float[Tensor, " B"]] = {
-        "normal_median_deg": median_angle(told.normal, true.normal, true.alpha),
-        "normal_median_deg/flat": median_angle(facing, true.normal, true.alpha),
         "depth_rmse": depth_error(told.depth, true.depth, true.alpha),
         "depth_rmse/flat": depth_error(torch.zeros_like(true.depth), true.depth, true.alpha),
     }
+    if told.normal is not None and true.normal is not None:
+        facing = true.camera.c2w[:, :3, 2][:, None, None].expand_as(true.normal)
+        values["normal_median_deg"] = median_angle(told.normal, true.normal, true.alpha)
+        values["normal_median_deg/flat"] = median_angle(facing, true.normal, true.alpha)
     return {name: float(value.nanmean()) for name, value in values.items()}

@@ -21,6 +21,9 @@ from transformers import (
     CLIPTokenizer,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
+    DepthAnythingConfig,
+    DepthAnythingForDepthEstimation,
+    Dinov2Config,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -252,4 +255,35 @@ def deepfloyd_folder(folder: Path) -> Path:
     UNet2DConditionModel(**sizes.deepfloyd(**widths, **small)).save_pretrained(folder / "unet")
     scheduler(beta_schedule="squaredcos_cap_v2").save_pretrained(folder / "scheduler")
     t5(folder, "", TOKEN)
+    return folder
+
+
+def depth_anything_folder(folder: Path, kind: str = "relative") -> Path:
+    """As the hub has Depth Anything, V1 and V2: one network, beside its config.json."""
+    torch.manual_seed(7)
+    backbone = Dinov2Config(
+        image_size=56,
+        patch_size=14,
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        out_indices=[1, 2, 3, 4],
+        reshape_hidden_states=False,
+    )
+    config = DepthAnythingConfig(
+        backbone_config=backbone,
+        reassemble_hidden_size=32,
+        neck_hidden_sizes=[8, 8, 16, 16],
+        fusion_hidden_size=8,
+        head_hidden_size=8,
+        depth_estimation_type=kind,
+        max_depth=1 if kind == "relative" else 20,
+    )
+    network = DepthAnythingForDepthEstimation(config)
+    with torch.no_grad():
+        for value in network.parameters():
+            if value.ndim > 1:
+                value.normal_(std=value[0].numel() ** -0.5)  # its own beginning says the same everywhere
+        network.head.conv3.bias.fill_(2.0)  # above the ReLU that ends it
+    network.save_pretrained(folder)
     return folder

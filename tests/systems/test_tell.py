@@ -57,6 +57,7 @@ def test_of_a_mesh_with_the_truth_below(told, tmp_path):
     assert perfect["normal_median_deg"] == pytest.approx(0, abs=1e-2)
     assert perfect["depth_rmse"] == pytest.approx(0, abs=1e-3)
     assert perfect["depth_rmse/flat"] == pytest.approx(found["depth_rmse/flat"])
+    assert set(errors(true._replace(normal=None), true)) == {"depth_rmse", "depth_rmse/flat"}
 
 
 def test_of_a_picture_there_is_nothing_to_compare_with(told, tmp_path):

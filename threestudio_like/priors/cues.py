@@ -108,12 +108,10 @@ class Cues(nn.Module):
         """The view with depth and normals, in the house's terms; 0 where the picture is empty."""
         camera, small = view.camera, self.shrunk(view.rgba)
         guess = self.guess(small)
-        depth = relative(guess.depth, small[..., 3:])
-        distance = torch.linalg.vector_norm(camera.c2w[:, :3, 3], dim=-1)[:, None, None, None]
         normal = F.normalize(_enlarged(guess.normal, view), dim=-1)
-        seen = (view.alpha > 0).to(depth)
+        seen = (view.alpha > 0).to(normal)
         return view._replace(
-            depth=(distance + self.spread * _enlarged(depth, view)) * seen,
+            depth=placed(guess.depth, small[..., 3:], view, self.spread),
             normal=torch.einsum("bij,bhwj->bhwi", camera.c2w[:, :3, :3], normal) * seen,
         )
 
@@ -123,6 +121,14 @@ class Cues(nn.Module):
         if x.shape[2:] != (self.size, self.size):
             x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
         return x.permute(0, 2, 3, 1)
+
+
+def placed(
+    depth: Float[Tensor, "B h w 1"], mask: Float[Tensor, "B h w 1"], view: View, spread: float
+) -> Float[Tensor, "B H W 1"]:
+    """Depth of any scale and shift as the view's: around the camera's distance; 0 where it is empty."""
+    distance = torch.linalg.vector_norm(view.camera.c2w[:, :3, 3], dim=-1)[:, None, None, None]
+    return (distance + spread * _enlarged(relative(depth, mask), view)) * (view.alpha > 0).to(depth)
 
 
 def _enlarged(x: Float[Tensor, "B h w C"], view: View) -> Float[Tensor, "B H W C"]:

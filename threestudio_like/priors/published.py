@@ -41,12 +41,13 @@ def find(weights: str) -> Path:
 
 
 def folder_with(weights: str, network: str) -> Path:
-    """The folder in diffusers' layout that is meant, and has this network; ValueError if none."""
+    """The folder that is meant, and has this network (`""`: is itself one); ValueError if none."""
     if Path(weights).expanduser().is_file():
-        raise ValueError(f"weights: {weights} is one file; expected a folder in diffusers' layout")
+        layout = " in diffusers' layout" if network else " with config.json"
+        raise ValueError(f"weights: {weights} is one file; expected a folder{layout}")
     folder = home(weights)
     if not (folder / network / "config.json").is_file():
-        raise ValueError(f"weights: {folder} has no {network}/config.json")
+        raise ValueError(f"weights: {folder} has no {Path(network) / 'config.json'}")
     return folder
 
 
@@ -78,7 +79,7 @@ def part(kind: Any, folder: Path, name: str, precision: Precision) -> Any:
     ValueError: one line, whatever is wrong in the folder.
     """
     if not (folder / name / "config.json").is_file():
-        raise ValueError(f"weights: {folder} has no {name}/config.json")
+        raise ValueError(f"weights: {folder} has no {Path(name) / 'config.json'}")
     transformers.utils.logging.disable_progress_bar()  # the log has its own line
     diffusers.utils.logging.set_verbosity_error()  # of settings that it does not know, too
     kept = "dtype" if kind.__module__.startswith("transformers.") else "torch_dtype"

@@ -40,6 +40,20 @@ def built():
 
 
 @pytest.fixture
+def composed():
+    """(name, overrides) -> an experiment of dreamcraft3d, as it stands."""
+
+    def compose(name: str, *overrides: str):
+        GlobalHydra.instance().clear()
+        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            config = hydra.compose("config", [f"experiment=dreamcraft3d/{name}", *overrides])
+        GlobalHydra.instance().clear()
+        return config
+
+    return compose
+
+
+@pytest.fixture
 def ball():
     """(step, radius) -> a batch whose reference picture is a red disc as a ball of this radius would show."""
 

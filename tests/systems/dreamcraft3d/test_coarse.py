@@ -16,10 +16,23 @@ def test_even_steps_look_at_the_picture_and_odd_ones_ask_the_priors(built, ball)
 
 
 def test_a_depth_that_comes_with_the_picture_is_compared(built, ball):
-    system = built("coarse", *OFF, *LATTICE)
+    system = built("coarse", *OFF, *LATTICE, "weights.depth.value=0.05")
     batch = ball(0)
     batch = batch._replace(reference=batch.reference._replace(depth=torch.rand(1, 32, 32, 1)))
     assert 0 < system.compute(batch)["depth"].item() <= 2
+
+
+def test_the_published_weights_are_the_official_ones(composed):
+    """2-D and 3-D alike, and a depth to compare with; the small ones have mu = 2 and none."""
+    stages = composed("paper").stages
+    coarse, fine = (stages[name].system.weights for name in ("coarse", "fine"))
+    assert coarse.image.value == coarse.view.value == fine.image.value == fine.shape.value == fine.view == 0.1
+    assert coarse.depth.value == 0.05 and stages.coarse.data.cues.weights == "cues"
+    for name in ("full", "small"):
+        stages = composed(name).stages
+        weights = stages.coarse.system.weights
+        assert weights.view.value == 2 * weights.image.value == 0.2
+        assert weights.depth.value == 0 and stages.coarse.data.cues is None
 
 
 def test_without_guidance_the_silhouette_and_colour_approach_the_pictures(built, ball, fitted):
@@ -65,6 +78,30 @@ def test_a_fog_takes_the_first_part_and_the_distances_begin_with_its_surface(bui
     assert neus.measure(None)["handover_iou"] > 0.97
     levels = neus.guidance["view"].levels
     assert levels.low(0) == 0.2 and levels.high(0) == 0.5  # where the fog's have ended
+
+
+@pytest.mark.parametrize("size", ["full", "paper"])
+def test_the_official_order_has_the_official_values_at_every_size(composed, size):
+    """What fell or opened in the first stage stays where it ended; all else is that size's own."""
+    ordered, plain = composed(f"{size}_official_stages"), composed(size)
+    assert ordered.plan == ["nerf", *plain.plan]
+    nerf, neus = ordered.stages.nerf, ordered.stages.coarse
+    assert ordered.stages.fine == plain.stages.fine and ordered.stages.texture == plain.stages.texture
+    assert neus.system.renderer == plain.stages.coarse.system.renderer
+    for name in ("image", "view"):
+        first, then = (stage.system.guidance[name].levels for stage in (nerf, neus))
+        assert (first.low.start, first.low.end, first.low.until) == (0.7, 0.2, 200)
+        assert (first.high.start, first.high.end) == (0.85, 0.5)
+        assert then.low.start == then.low.end == 0.2 and then.high.start == then.high.end == 0.5
+        assert nerf.system.guidance[name].prior == neus.system.guidance[name].prior
+        assert nerf.system.guidance[name].cfg == neus.system.guidance[name].cfg
+        assert nerf.system.weights[name] == neus.system.weights[name]
+    assert nerf.system.weights.depth == neus.system.weights.depth and nerf.data.cues == neus.data.cues
+    assert nerf.data.cameras.progressive_until == 200 and neus.data.cameras.progressive_until == 0
+    assert nerf.data.resolution.then == [[3000, 384]]
+    assert nerf.trainer.max_steps == neus.trainer.max_steps == 5000
+    assert nerf.trainer.accelerator == neus.trainer.accelerator
+    assert nerf.trainer.precision == neus.trainer.precision
 
 
 def test_solid_smoothness_straightens_normals_of_distances(built, ball):

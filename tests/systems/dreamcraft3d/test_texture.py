@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from systems.dreamcraft3d.texture import Skipped
+from threestudio_like.run.composition import resolved
+from threestudio_like.run.signatures import check
 from threestudio_like.schedule.anneal import every
 
 OFF = (
@@ -97,3 +99,22 @@ def test_published_networks_learn_and_move_the_colours(paper, ball):
         assert all(torch.isfinite(gradient).all() for gradient in gradients), name
         assert sum(gradient.abs().sum() for gradient in gradients) > 0, name
     assert system.guidance["texture"].pool.pictures[0].x.shape == (4, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("group", "slot", "option"),
+    [
+        ("guidance", "", "bsd"),
+        ("guidance", "", "vsd"),
+        ("guidance", "", "sds"),
+        ("priors", ".dreambooth", "lora"),
+    ],
+)
+def test_the_published_one_changes_by_one_word(composed, group, slot, option):
+    """It computes blocks again, and what takes its place is told nothing of that."""
+    key = "stages.texture.system.guidance.texture"
+    assert composed("paper").stages.texture.system.guidance.texture.dreambooth.checkpointing
+    changed = resolved(composed("paper", f"{group}@{key}{slot}={option}"))["stages"]["texture"]["system"]
+    assert not changed["guidance"]["texture"].get("dreambooth", {}).get("checkpointing")
+    check(changed["guidance"]["texture"], f"{key}.guidance.texture")
+    assert composed("small").stages.texture.system.guidance.texture.dreambooth.checkpointing is False

@@ -26,7 +26,7 @@ def prior(tmp_path):
     def make(weights, **changes) -> StableDiffusion:
         values = {"size": 16, "text": None, "prediction": "eps", "precision": "float32", "words": None}
         schedule = VP(betas=scaled_linear(1000, 0.00085, 0.012))
-        common = {"weights": str(weights), "negative": "", "cache": str(tmp_path / "cache")}
+        common = {"weights": str(weights), "version": "2.x", "negative": "", "cache": str(tmp_path / "cache")}
         return StableDiffusion(schedule=schedule, **common, **values | changes)
 
     return make

@@ -105,6 +105,12 @@ def test_absent_weights_are_named_before_anything_begins(
     assert last.startswith(
         "stages.texture.system.guidance.texture.prior.weights: 'stabilityai/stable-diffusion"
     )
+    random = "stages.coarse.system.guidance.image.prior.weights=random"
+    assert refused("experiment=dreamcraft3d/paper", random).startswith("stages.coarse.system.guidance.view.")
+    cues = refused("+priors@stages.coarse.data.cues=depth_anything")
+    assert cues.startswith(
+        "stages.coarse.data.cues.weights: 'depth-anything/Depth-Anything-V2-Small-hf' is not"
+    )
     assert not (tmp_path / "outputs").exists()
 
 

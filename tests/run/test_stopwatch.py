@@ -12,7 +12,7 @@ from systems.base import Optimization, System
 from threestudio_like.ops.camera import orbit
 from threestudio_like.priors.base import Borrower
 from threestudio_like.priors.oracle import Oracle
-from threestudio_like.run.stopwatch import Profile
+from threestudio_like.run.stopwatch import Profile, resident
 from threestudio_like.schedule.vp import VP, cosine
 
 
@@ -68,8 +68,15 @@ def test_calls_are_counted_by_part(tmp_path):
     assert trainer.global_step == 4
     rows = json.loads((tmp_path / "profile.json").read_text())
     calls = {part: row["calls"] for part, row in rows.items()}
-    assert calls == {"render": 2, "encode": 1, "denoise": 3, "backward": 1}
+    assert calls == {"render": 2, "encode": 1, "denoise": 3, "backward": 1, "whole": 1}
     assert all(row["seconds"] > 0 for row in rows.values())
+    assert rows["whole"]["seconds"] > sum(row["seconds"] for part, row in rows.items() if part != "whole")
+
+
+def test_what_the_process_has_held_covers_what_it_holds():
+    before = resident()
+    held = torch.ones(before // 4 + 2**27)  # as many bytes as all before, and half a GiB
+    assert resident() > before + 2**28 and held[0] == 1
 
 
 def test_one_step_is_none():

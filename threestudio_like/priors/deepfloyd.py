@@ -15,12 +15,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import AutoTokenizer
 
+from threestudio_like.priors import sizes
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.latents import asked
 from threestudio_like.priors.pixels import CHANNELS, resized
-from threestudio_like.priors.prompts import Encoder, Prompts, Spoken, Worded
+from threestudio_like.priors.prompts import Embedder, Encoder, Prompts, Spoken, Worded
 from threestudio_like.priors.published import Precision, check_schedule, folder_with, part
 from threestudio_like.priors.t5 import Held, computes_in, held
+from threestudio_like.priors.untrained import RANDOM, Invented, made, or_random
 from threestudio_like.priors.words import Words
 from threestudio_like.schedule.vp import VP
 
@@ -31,12 +33,13 @@ COLOURS = 3
 class DeepFloyd(Worded):
     """p(picture | words), in pixels.
 
-    weights: a name of the hub, or a folder in diffusers' layout.
+    weights: a name of the hub, a folder in diffusers' layout, or `random` (untrained.py).
     text_encoder: how T5 is held while it reads (t5.py).
     words, negative, cache: as Stable Diffusion's.
     """
 
-    published = staticmethod(partial(folder_with, network="unet"))  # a run looks for weights before it begins
+    # a run looks for weights before it begins
+    published = staticmethod(or_random(partial(folder_with, network="unet")))
 
     def __init__(
         self,
@@ -52,18 +55,18 @@ class DeepFloyd(Worded):
         from diffusers import UNet2DConditionModel
 
         super().__init__()
-        folder = folder_with(weights, "unet")
-        check_schedule(folder, "eps", schedule.alpha_bar)
         self.schedule, self.precision = schedule, precision
-        self.unet: Any = part(UNet2DConditionModel, folder, "unet", precision)
+        prompts: Embedder
+        if weights == RANDOM:
+            self.unet: Any = made(UNet2DConditionModel, sizes.deepfloyd(), precision)
+            prompts = Invented(shapes={"tokens": (LENGTH, self.unet.config.encoder_hid_dim)})
+        else:
+            folder = folder_with(weights, "unet")
+            check_schedule(folder, "eps", schedule.alpha_bar)
+            self.unet = part(UNet2DConditionModel, folder, "unet", precision)
+            prompts = embedder(folder, text_encoder, cache)
         side = self.unet.config.sample_size
         self.shape = (COLOURS, side, side)
-        prompts = Prompts(
-            load=lambda: t5_encoder(folder, text_encoder),
-            maker=[folder / "tokenizer", folder / "text_encoder"],
-            precision=computes_in(text_encoder),
-            folder=cache,
-        )
         self.spoken = Spoken(prompts=prompts, words=words, negative=negative)
 
     def encode(self, image: Float[Tensor, "B H W 4"]) -> Float[Tensor, "B C h w"]:
@@ -80,6 +83,16 @@ class DeepFloyd(Worded):
     ) -> Float[Tensor, "B C h w"]:
         """The noise; what the network says of the variance is left out."""
         return asked(self.unet, self.precision, x_t, t, condition, None)[:, :COLOURS]
+
+
+def embedder(folder: Path, how: Held, cache: str | None) -> Prompts:
+    """Texts by the folder's T5."""
+    return Prompts(
+        load=lambda: t5_encoder(folder, how),
+        maker=[folder / "tokenizer", folder / "text_encoder"],
+        precision=computes_in(how),
+        folder=cache,
+    )
 
 
 def t5_encoder(folder: Path, how: Held) -> Encoder:

@@ -19,14 +19,15 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import CLIPVisionModelWithProjection
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from threestudio_like.priors import checkpoint, ldm, openai_clip
+from threestudio_like.priors import checkpoint, ldm, openai_clip, sizes
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.latents import Latents, frozen
 from threestudio_like.priors.pixels import resized
 from threestudio_like.priors.pose import polar, relative_pose
 from threestudio_like.priors.published import Precision, check_schedule, find, part
+from threestudio_like.priors.untrained import RANDOM, made, or_random
 from threestudio_like.records import Camera, View
 from threestudio_like.schedule.vp import VP
 
@@ -49,13 +50,14 @@ class Networks(NamedTuple):
 class LatentZero123(Latents):
     """p(picture from the target camera | a picture, its camera), in latents of 256 pixels.
 
-    weights: a name of the hub, a folder in diffusers' layout, or an original checkpoint.
+    weights: a name of the hub, a folder in diffusers' layout, an original checkpoint, or `random`
+        (untrained.py).
     ema: take the averaged weights of an original checkpoint, as the official code does.
     fourth: the pose's last number: `distance`, or stable-zero123's `polar`.
     condition_scale: on the picture's latent; 1 for these families.
     """
 
-    published = staticmethod(find)  # a run looks for weights before it begins
+    published = staticmethod(or_random(find))  # a run looks for weights before it begins
 
     def __init__(
         self,
@@ -68,10 +70,13 @@ class LatentZero123(Latents):
         condition_scale: float,
         precision: Precision,
     ) -> None:
-        path = find(weights)
-        networks = of_folder(path, precision) if path.is_dir() else of_file(path, ema)[0]
-        if path.is_dir():
-            check_schedule(path, "eps", schedule.alpha_bar)
+        if weights == RANDOM:
+            networks = of_nothing(precision)
+        else:
+            path = find(weights)
+            networks = of_folder(path, precision) if path.is_dir() else of_file(path, ema)[0]
+            if path.is_dir():
+                check_schedule(path, "eps", schedule.alpha_bar)
         super().__init__(
             schedule=schedule,
             size=size,
@@ -130,6 +135,20 @@ class LatentZero123(Latents):
         x = (x - x.new_tensor(MEAN).view(3, 1, 1)) / x.new_tensor(STD).view(3, 1, 1)
         with torch.autocast(x.device.type, enabled=False):
             return self.encoder(pixel_values=x.to(self.encoder.dtype)).image_embeds.float()
+
+
+def of_nothing(precision: Precision) -> Networks:
+    """Of random numbers."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    encoder = made(CLIPVisionModelWithProjection, CLIPVisionConfig(**sizes.CLIP), precision)
+    width = encoder.config.projection_dim
+    return Networks(
+        made(UNet2DConditionModel, sizes.ZERO123, precision),
+        made(AutoencoderKL, sizes.VAE, precision),
+        encoder,
+        nn.Linear(width + NUM_POSE, width),
+    )
 
 
 def of_folder(folder: Path, precision: Precision) -> Networks:

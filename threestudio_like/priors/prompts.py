@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 FORMAT = 1  # of the files; a new number forgets the old ones
 Embedded = Mapping[str, Tensor]  # `tokens` (L, D), and what else the family has; without a batch
 Encoder = Callable[[list[str]], list[dict[str, Tensor]]]
+Embedder = Callable[[list[str]], list[Embedded]]  # Prompts, or what stands for them
 
 
 class Prompts:
@@ -85,7 +86,7 @@ class Spoken:
     An embedding's `vector`, where the family has one, becomes the condition's.
     """
 
-    def __init__(self, *, prompts: Prompts, words: Words | None, negative: str) -> None:
+    def __init__(self, *, prompts: Embedder, words: Words | None, negative: str) -> None:
         self.prompts, self.words, self.negative = prompts, words, negative
 
     def condition(self, texts: list[str], camera: Camera) -> Condition:

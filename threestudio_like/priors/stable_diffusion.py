@@ -8,37 +8,41 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjection
 
-from threestudio_like.priors import checkpoint, ldm
+from threestudio_like.priors import checkpoint, ldm, sizes
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.latents import Latents
 from threestudio_like.priors.prompts import Encoder, Prompts, Spoken, Worded
 from threestudio_like.priors.published import Precision, check_schedule, find, home, part
+from threestudio_like.priors.untrained import RANDOM, Invented, made, or_random
 from threestudio_like.priors.words import Words
 from threestudio_like.schedule.prediction import Prediction
 from threestudio_like.schedule.vp import VP
 
+Version = Literal["1.x", "2.x", "xl"]
 log = logging.getLogger(__name__)
 XL_VAE = {"scaling_factor": 0.13025, "force_upcast": True}  # what no shape tells
+LENGTH = 77  # of CLIP's tokens
 NUM_TIMES = 6  # XL: sides before and after cropping, and the crop's corner
 
 
 class StableDiffusion(Worded, Latents):
     """p(picture | words), in latents.
 
-    weights: a name of the hub, a folder in diffusers' layout, or an original checkpoint.
+    weights: a name of the hub, a folder in diffusers' layout, an original checkpoint, or `random`
+        (untrained.py). version: whose sizes `random` has; others know their own.
     text: the folder, or name, with tokenizer and text encoder; null where the weights have them.
     words: the camera in words; null for the prompt alone. negative: the prompt of the unconditional side.
     cache: folder for embeddings of prompts; null for the user's own.
     """
 
-    published = staticmethod(find)  # a run looks for weights before it begins
+    published = staticmethod(or_random(find))  # a run looks for weights before it begins
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class StableDiffusion(Worded, Latents):
         schedule: VP,
         size: int,
         weights: str,
+        version: Version,
         text: str | None,
         prediction: Prediction,
         precision: Precision,
@@ -53,24 +58,25 @@ class StableDiffusion(Worded, Latents):
         negative: str,
         cache: str | None,
     ) -> None:
-        path = find(weights)
-        if path.is_file() and text is None:
-            raise ValueError(f"text: {path.name} has no tokenizer; give a folder with one and its encoder")
-        said = path if text is None else home(text)
-        check_schedule(path if path.is_dir() else said, prediction, schedule.alpha_bar)
-        unet, vae = of_folder(path, precision) if path.is_dir() else of_file(path)
+        said: Path | None = None
+        if weights == RANDOM:
+            unet, vae = of_nothing(version, precision)
+        else:
+            path = find(weights)
+            if path.is_file() and text is None:
+                raise ValueError(
+                    f"text: {path.name} has no tokenizer; give a folder with one and its encoder"
+                )
+            said = path if text is None else home(text)
+            check_schedule(path if path.is_dir() else said, prediction, schedule.alpha_bar)
+            unet, vae = of_folder(path, precision) if path.is_dir() else of_file(path)
         super().__init__(
             schedule=schedule, size=size, unet=unet, vae=vae, prediction=prediction, precision=precision
         )
         self.xl = unet.config.addition_embed_type == "text_time"
         if self.xl and words is not None and words.num_negatives:
             raise ValueError("words: Perp-Neg has no form for XL's second condition; use priors/words")
-        prompts = Prompts(
-            load=lambda: clip_encoder(said, size if self.xl else None),
-            maker=[said / name for name in text_parts(said)],
-            precision="float32",
-            folder=cache,
-        )
+        prompts = invented(unet) if said is None else embedder(said, size if self.xl else None, cache)
         self.spoken = Spoken(prompts=prompts, words=words, negative=negative)
 
     def extra(self, condition: Condition) -> dict[str, Tensor] | None:
@@ -80,6 +86,31 @@ class StableDiffusion(Worded, Latents):
         assert condition.vector is not None
         pooled, times = condition.vector[:, :-NUM_TIMES], condition.vector[:, -NUM_TIMES:]
         return {"text_embeds": pooled, "time_ids": times}
+
+
+def of_nothing(version: Version, precision: Precision) -> tuple[Any, Any]:
+    """U-Net and autoencoder of random numbers."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    unet = made(UNet2DConditionModel, sizes.VERSIONS[version], precision)
+    xl = version == "xl"
+    return unet, made(AutoencoderKL, sizes.VAE | (XL_VAE if xl else {}), "float32" if xl else precision)
+
+
+def invented(unet: Any) -> Invented:
+    """Embeddings of the shapes that a U-Net takes."""
+    shapes: dict[str, tuple[int, ...]] = {"tokens": (LENGTH, unet.config.cross_attention_dim)}
+    if unet.config.addition_embed_type == "text_time":
+        each = unet.config.addition_time_embed_dim
+        summary = unet.config.projection_class_embeddings_input_dim - NUM_TIMES * each
+        shapes["vector"] = (summary + NUM_TIMES,)
+    return Invented(shapes=shapes)
+
+
+def embedder(folder: Path, size: int | None, cache: str | None) -> Prompts:
+    """Texts by the folder's encoders; `size` as clip_encoder's."""
+    maker = [folder / name for name in text_parts(folder)]
+    return Prompts(load=lambda: clip_encoder(folder, size), maker=maker, precision="float32", folder=cache)
 
 
 def of_folder(folder: Path, precision: Precision) -> tuple[Any, Any]:

@@ -6,8 +6,6 @@ are true of this machine and of these settings. Later stages begin from the scen
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +22,7 @@ from threestudio_like.run.journal import journal
 from threestudio_like.run.plan import planned
 from threestudio_like.run.probe import Cost, cost
 from threestudio_like.run.signatures import is_part
+from threestudio_like.run.stopwatch import resident
 
 WIDTH = 130  # characters of a line; the settings that do not fit are in --cfg job
 CELLS = 32  # a side, to see whether a scene has a surface to hand over
@@ -153,8 +152,7 @@ def duration(seconds: float) -> str:
 
 def memory() -> str:
     """The most that this process has held, and the GPU's share of it apart."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    held = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB"
+    held = f"{resident() / 1e9:.2f} GB"
     if not torch.cuda.is_available():
         return held
     return f"{held}, and {torch.cuda.max_memory_allocated() / 1e9:.2f} GB on the GPU"

@@ -62,7 +62,8 @@ def check_parts(config: Mapping[str, Any]) -> None:
 def check_weights(config: Mapping[str, Any]) -> None:
     """That the published weights of every stage to run are on this machine: hours may pass until the last."""
     for name in planned(config):
-        for key, part in parts(config["stages"][name]["system"], f"stages.{name}.system"):
+        stage = {kind: config["stages"][name][kind] for kind in KINDS}
+        for key, part in parts(stage, f"stages.{name}"):
             find = getattr(located(part["_target_"], key), "published", None)
             if find is None:
                 continue

@@ -1,13 +1,16 @@
 """Where the time and the memory of a step go: rendering, encoding, denoising, the backward pass.
 
 A stage under `trainer@stages.NAME.trainer=profile` works for some steps, prints a table and leaves it in
-profile.json. Peaks are CUDA's; a CPU does not tell them.
+profile.json. Peaks by part are CUDA's; of the whole there is also the process's own, which does not
+come down between stages: profile one at a time (`plan=[NAME]`).
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +27,12 @@ log = logging.getLogger(__name__)
 GIB = 2**30
 
 
+def resident() -> int:
+    """The most bytes of memory that this process has held so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
 class Profile(Callback):
     """Ends its stage after `steps` steps; the first, in which kernels are compiled, does not count."""
 
@@ -33,6 +42,8 @@ class Profile(Callback):
         self.steps = steps
         self.seconds: dict[str, list[float]] = {}
         self.peaks: dict[str, float] = {}
+        self.most = 0.0  # CUDA's, of the whole stage
+        self.counted_since = 0.0
         self.within: str | None = None
         self.since = 0.0
         self.first = 0
@@ -66,16 +77,23 @@ class Profile(Callback):
         """From here on it is this part's."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
+            self.peak()
         self.within, self.since = part, time.monotonic()
 
     def end(self, part: str) -> None:
         """To here it was."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-            self.peaks[part] = max(self.peaks.get(part, 0.0), torch.cuda.max_memory_allocated() / GIB)
+            self.peaks[part] = max(self.peaks.get(part, 0.0), self.peak())
         self.seconds.setdefault(part, []).append(time.monotonic() - self.since)
         self.within = None
+
+    def peak(self) -> float:
+        """CUDA's since the last call, GiB."""
+        found = torch.cuda.max_memory_allocated() / GIB
+        torch.cuda.reset_peak_memory_stats()
+        self.most = max(self.most, found)
+        return found
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Any) -> None:
         """The backward pass begins."""
@@ -92,21 +110,28 @@ class Profile(Callback):
         done = trainer.global_step - self.first
         if done == 1:
             self.seconds.clear()
+            self.counted_since = time.monotonic()
         trainer.should_stop = trainer.should_stop or done >= self.steps
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say it, and leave it in the stage's folder."""
         counted = trainer.global_step - self.first - 1
-        rows = {
-            part: {
-                "calls": len(times) / counted,
-                "seconds": sum(times) / counted,
-                **({"peak_gib": self.peaks[part]} if part in self.peaks else {}),
-            }
-            for part, times in self.seconds.items()
-        }
-        for part, row in rows.items():
-            peak = f", {row['peak_gib']:.2f} GiB at most" if "peak_gib" in row else ""
-            log.info("%s: %.4f s a step in %.2g calls%s", part, row["seconds"], row["calls"], peak)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+            self.peak()
+        times = {**self.seconds, "whole": [(time.monotonic() - self.counted_since) / counted] * counted}
+        peaks = {**self.peaks, "whole": self.most} if torch.cuda.is_available() else {}
+        rows = {part: row(spent, counted, peaks.get(part)) for part, spent in times.items()}
+        rows["whole"]["resident_gib"] = resident() / GIB
+        for part, values in rows.items():
+            peak = f", {values['peak_gib']:.2f} GiB at most" if "peak_gib" in values else ""
+            log.info("%s: %.4f s a step in %.2g calls%s", part, values["seconds"], values["calls"], peak)
+        log.info("the process has held %.2f GiB of memory at most", rows["whole"]["resident_gib"])
         if trainer.is_global_zero:
             write(Path(trainer.default_root_dir) / "profile.json", json.dumps(rows, indent=2) + "\n")
+
+
+def row(spent: list[float], steps: int, peak: float | None) -> dict[str, float]:
+    """Of one part: calls and seconds a step, and its peak if known."""
+    values = {"calls": len(spent) / steps, "seconds": sum(spent) / steps}
+    return values if peak is None else values | {"peak_gib": peak}

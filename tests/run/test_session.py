@@ -107,7 +107,7 @@ def test_absent_weights_are_named_before_anything_begins(
     )
     random = "stages.coarse.system.guidance.image.prior.weights=random"
     assert refused("experiment=dreamcraft3d/paper", random).startswith("stages.coarse.system.guidance.view.")
-    cues = refused("+priors@stages.coarse.data.cues=depth_anything")
+    cues = refused("experiment=dreamcraft3d/small", "+priors@stages.coarse.data.cues=depth_anything")
     assert cues.startswith(
         "stages.coarse.data.cues.weights: 'depth-anything/Depth-Anything-V2-Small-hf' is not"
     )

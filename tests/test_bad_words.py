@@ -188,6 +188,7 @@ def test_the_root_s_own_values(key: str, value: object) -> None:
         "outputs": "outputs",
         "init": None,
         "dry": False,
+        "reuse": False,
         "tags": [],
         "note": "",
     }

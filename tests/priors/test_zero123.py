@@ -69,6 +69,7 @@ def test_mistakes(zero123, views, small_denoiser):
             schedule=zero123().schedule,
             size=16,
             denoiser=small_denoiser(3, None),
+            prediction="v",
             pose=zero123().pose,
             lift=None,
             dropout=0.05,

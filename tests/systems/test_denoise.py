@@ -49,15 +49,17 @@ def first_step(checkpoint) -> int:
     return 0 if checkpoint is None else torch.load(checkpoint)["global_step"]
 
 
-def test_a_perfect_network_has_no_loss(small_system, examples):
-    """A network that says v: the loss sees the same noise as it does."""
+@pytest.mark.parametrize("prediction", ["v", "eps", "x0"])
+def test_a_perfect_network_has_no_loss(small_system, examples, prediction):
+    """The loss sees the same noise as it does."""
     system, batch = small_system("ddpm"), examples(1)[0]
     prior = system.prior
+    prior.prediction = prediction
     x = prior.encode(batch.target.rgba)
 
     def perfect(x_t, t, condition):
         eps = prior.schedule.eps_from_x0(x_t, x, t)
-        return prior.schedule.v(x, eps, t)
+        return {"v": prior.schedule.v(x, eps, t), "eps": eps, "x0": x}[prediction]
 
     prior.denoiser.forward = perfect
     assert system.compute(batch)["denoise"].item() < 1e-6

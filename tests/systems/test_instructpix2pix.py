@@ -10,7 +10,7 @@ def test_the_loss_reaches_words_and_picture(small_system, examples):
     assert set(losses) == {"denoise"}
     losses["denoise"].backward()
     assert system.prior.denoiser.unet.conv_in.weight.grad[:, 16:].abs().sum() > 0
-    assert system.prior.text.pieces.weight.grad.abs().sum() > 0
+    assert system.prior.text.project.weight.grad.abs().sum() > 0
 
 
 def test_validation_tells_words_and_copies_apart(small_system, examples):

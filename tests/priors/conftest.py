@@ -153,3 +153,27 @@ def prior(monkeypatch) -> TextToImage:
         weights=None,
     )
     return prior.eval()  # attention takes another path in training, equal but for rounding
+
+
+@pytest.fixture
+def reads(text_to_image, views):
+    """A text prior reads by this encoder, and tells words from none."""
+
+    def check(text):
+        prior = text_to_image()
+        told = TextToImage(
+            schedule=prior.schedule,
+            size=16,
+            denoiser=prior.denoiser,
+            prediction="v",
+            text=text,
+            dropout=0.1,
+            weights=None,
+        )
+        with torch.no_grad():
+            condition = told.condition(["a cup", "a blue cup"], views(2).camera, None)
+            x_t, t = torch.randn(2, *told.shape), torch.tensor([50, 50])
+            assert told.predict(x_t, t, condition).shape == x_t.shape
+            assert (condition.tokens[0] - told.null(condition).tokens[0]).abs().max() > 1e-3
+
+    return check

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Int8
+from jaxtyping import Float, Int, Int8, UInt8
 from safetensors.torch import save as serialized
 from torch import Tensor
 
@@ -37,10 +37,9 @@ class Vocabulary(Frozen):
     scales: Float[Tensor, " N"]
 
     def __init__(self, *, table: str, channels: Count, length: Count) -> None:
-        file = str(find(table, "text.table"))
-        parts = tables(file)
+        parts = tables(str(find(table, "text.table")))
         super().__init__(width=parts["rows"].shape[1], channels=channels, length=length)
-        self.known = listed(file)
+        self.known = listed(parts["pieces"])
         for name in ("rows", "scales"):
             self.register_buffer(name, parts[name], persistent=False)
 
@@ -69,19 +68,18 @@ def unlike(parts: dict[str, Tensor]) -> str:
     """What keeps tensors from being a table; empty if nothing."""
     if set(parts) != {"rows", "scales", "pieces"}:
         return f"expected rows, scales and pieces, got {', '.join(sorted(parts)[:3]) or 'nothing'}"
-    pieces = bytes(parts["pieces"].tolist()).decode(errors="replace").splitlines()
-    if UNKNOWN not in pieces:
+    known = listed(parts["pieces"])
+    if UNKNOWN not in known:
         return f"it has no piece {UNKNOWN}"
-    count = len(pieces)
+    count = len(known)
     if parts["rows"].ndim != 2 or len(parts["rows"]) != count or parts["scales"].shape != (count,):
         return f"{count} pieces, rows {tuple(parts['rows'].shape)}, scales {tuple(parts['scales'].shape)}"
     return ""
 
 
-@functools.lru_cache(maxsize=2)
-def listed(file: str) -> dict[str, int]:
+def listed(pieces: UInt8[Tensor, " B"]) -> dict[str, int]:
     """Each piece's row."""
-    text = bytes(tables(file)["pieces"].tolist()).decode(errors="replace")
+    text = pieces.numpy().tobytes().decode(errors="replace")
     return {piece: number for number, piece in enumerate(text.splitlines())}
 
 

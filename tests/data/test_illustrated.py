@@ -36,6 +36,7 @@ def data(tmp_path):
             cameras=Cameras(fov_y=49.134, distance=[1.4, 1.9], elevation=[-10.0, 60.0], size=16),
             variety=Variety(variants=1, views=2, stretch=1.0, seed=0),
             light=Light(direction=[0.6, 0.0, 0.8], ambient=0.4, diffuse=0.6),
+            favour=1,
             augmentation=Augmentation(color=0.5, mirror=True),
             references=references,
             batch_size=8,

@@ -12,7 +12,7 @@ from threestudio_like.data.album import Cameras, Variety
 from threestudio_like.data.draw import Light, draw
 from threestudio_like.data.objects import Object, held_out, normalized
 from threestudio_like.data.shapes import Shapes, mesh, shape
-from threestudio_like.data.views import Augmentation, Views, color_matrices
+from threestudio_like.data.views import ROUND, Augmentation, Views, color_matrices, lopsided
 from threestudio_like.records import Camera, Example, Mesh
 
 CAMERAS = Cameras(fov_y=49.134, distance=[1.4, 1.9], elevation=[-10.0, 60.0], size=32)
@@ -32,6 +32,7 @@ def views(folder, **changes) -> Views:
         "cameras": CAMERAS,
         "variety": Variety(variants=2, views=6, stretch=1.3, seed=0),
         "light": LIGHT,
+        "favour": 1,
         "augmentation": Augmentation(color=0.5, mirror=True),
         "references": True,
         "batch_size": 8,
@@ -149,3 +150,16 @@ def test_colour_matrices_keep_grey_up_to_the_gains_and_zero_changes_nothing():
     assert torch.all(gains > 0.4) and torch.all(gains < 2.5)
     assert float(gains.log().mean().abs()) < 0.05
     assert float((matrices - torch.eye(3)).abs().mean()) > 0.02
+
+
+def test_what_is_not_round_is_favoured(folder):
+    plain, favoured = views(folder).training, views(folder, favour=3).training
+    outlines = np.zeros((2, 4, 8, 8, 4), np.uint8)
+    outlines[0, :, 2:6, 2:6, 3] = 255  # the same on both sides
+    outlines[1, :, 2:6, :4, 3] = 255  # all of it on one
+    book = albums.Album(["round", "flag"], outlines, np.zeros((2, 4, 3), np.float32), np.arange(2))
+    assert lopsided(book).tolist() == [0.0, 1.0]
+    others = set(plain.rows[lopsided(plain) > ROUND])
+    assert 0 < len(others) < len(plain.rows)
+    times = {row: int((favoured.rows == row).sum()) for row in plain.rows}
+    assert times == {row: 3 if row in others else 1 for row in plain.rows}

@@ -63,6 +63,7 @@ class Shots(Views):
             cameras=cameras,
             variety=variety,
             light=None,
+            favour=1,
             augmentation=augmentation,
             references=False,
             batch_size=batch_size,

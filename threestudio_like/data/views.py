@@ -25,6 +25,7 @@ from threestudio_like.records import Example, View
 
 log = logging.getLogger(__name__)
 VALIDATION_VIEWS = 8  # of each held-out object
+ROUND = 0.1  # a solid of revolution has no more of its outlines than this on one side only; a ball .03, a cup .07
 
 
 @runtime_checkable
@@ -50,6 +51,7 @@ class Views(LightningDataModule):
 
     source: where the objects come from; one name in ten is held out, for validation.
     light: none for pictures without one (album.relief), which a subclass lights.
+    favour: how many times as often as a solid of revolution, which tells little of poses, another is drawn.
     validation: how many held-out examples a validation sees, the same ones each time.
     """
 
@@ -60,6 +62,7 @@ class Views(LightningDataModule):
         cameras: Cameras,
         variety: Variety,
         light: Light | None,
+        favour: Count,
         augmentation: Augmentation,
         references: bool,
         batch_size: Count,
@@ -69,6 +72,7 @@ class Views(LightningDataModule):
     ) -> None:
         super().__init__()
         self.source, self.cameras, self.variety, self.light = source, cameras, variety, light
+        self.favour = favour
         self.augmentation, self.references, self.batch_size = augmentation, references, batch_size
         self.validation, self.seed, self.folder = validation, seed, cache
         self.training: Album | None = None
@@ -81,7 +85,10 @@ class Views(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Open what `prepare_data` drew."""
         if self.training is None:
-            self.training, self.held_out = self._albums()
+            training, self.held_out = self._albums()
+            others = training.rows[lopsided(training) > ROUND] if self.favour > 1 else training.rows
+            rows = np.concatenate([training.rows, np.tile(others, self.favour - 1)])
+            self.training = training._replace(rows=rows)
 
     def train_dataloader(self) -> DataLoader:
         """The stream from the trainer's step on."""
@@ -146,6 +153,15 @@ class Views(LightningDataModule):
         pose = torch.stack([pose[:, 0] * sign, pose[:, 1], pose[:, 2]], dim=-1)
         rgb = torch.einsum("bhwi,bij->bhwj", picture[..., :3], matrix).clamp(0, 1)
         return View(camera(pose, self.cameras), rgb, picture[..., 3:])
+
+
+def lopsided(book: Album) -> Float[np.ndarray, " R"]:
+    """How much of the outlines of each of `rows` has no counterpart across the picture's middle, 0 to 1."""
+    found = []
+    for row in book.rows:
+        alpha = book.pictures[row, :, ::2, ::2, 3].astype(np.float32)
+        found.append(np.abs(alpha - alpha[..., ::-1]).sum() / (2 * alpha.sum()))
+    return np.asarray(found)
 
 
 def color_matrices(rng: np.random.Generator, count: int, strength: float) -> Float[Tensor, "B 3 3"]:

@@ -1,9 +1,11 @@
 """What must be set before a package is first imported.
 
 Before torch: threads that sleep while they wait leave cores to other processes. Before Triton, which torch's
-compiler imports: its kernels are interpreted, in numpy, where there is no GPU to compile them for.
+compiler imports: its kernels are interpreted, in numpy, where there is no GPU to compile them for. Before our
+packages: others' large ones, as all that is imported while jaxtyping's hook loads ours is compiled anew.
 """
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -15,3 +17,6 @@ import torch  # noqa: E402
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+for package in ("beartype", "diffusers.models.unets.unet_2d", "hydra.main", "pytorch_lightning", "trimesh"):
+    importlib.import_module(package)

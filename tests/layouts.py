@@ -29,7 +29,7 @@ from transformers import (
     T5Tokenizer,
 )
 
-from threestudio_like.priors import ldm, openai_clip, sizes
+from threestudio_like.priors import ldm, mmdit, openai_clip, sizes
 
 TOKEN = 16
 
@@ -204,22 +204,37 @@ def xl_folder(folder: Path) -> Path:
     return folder
 
 
-def flowing() -> SD3Transformer2DModel:
+def flowing(heads: int = 2, head: int = 8, **changes: Any) -> SD3Transformer2DModel:
     """Stable Diffusion 3's, of two blocks."""
     torch.manual_seed(1)
-    widths = {"num_attention_heads": 2, "attention_head_dim": 8, "caption_projection_dim": 16}
-    told = {"joint_attention_dim": 40, "pooled_projection_dim": 16}
+    widths = {"num_attention_heads": heads, "attention_head_dim": head}
+    told = {"joint_attention_dim": 40, "pooled_projection_dim": 16, "caption_projection_dim": heads * head}
     shapes = {"sample_size": 8, "in_channels": 16, "out_channels": 16, "pos_embed_max_size": 8}
-    return randomised(SD3Transformer2DModel(num_layers=2, **shapes, **told, **widths))
+    return randomised(SD3Transformer2DModel(num_layers=2, **shapes, **told, **widths, **changes))
 
 
-def stable_diffusion_3_folder(folder: Path) -> Path:
-    """As the hub has 3 and 3.5."""
-    flowing().save_pretrained(folder / "transformer")
+def vae_3() -> AutoencoderKL:
+    """Stable Diffusion 3's autoencoder."""
     noise = {"scaling_factor": 1.5305, "shift_factor": 0.0609, "force_upcast": True}
-    vae(latent_channels=16, use_quant_conv=False, use_post_quant_conv=False, **noise).save_pretrained(
-        folder / "vae"
-    )
+    return vae(latent_channels=16, use_quant_conv=False, use_post_quant_conv=False, **noise)
+
+
+def single_3(network: SD3Transformer2DModel) -> dict[str, Tensor]:
+    """Under the names of Stability's file: queries, keys and values in one, the last layers' shift first."""
+    state, own = {}, network.state_dict()
+    for name, value in own.items():
+        old, last = "model.diffusion_model." + mmdit.source(name), network.config.num_layers - 1
+        if old.endswith(("qkv.weight", "qkv.bias")):
+            letters = [letter for letter in "qkv" if f"_{letter}" in name]
+            value = torch.cat([own[name.replace(f"_{letters[0]}", f"_{letter}")] for letter in "qkv"])
+        state[old] = mmdit.piece(name, value, last) if "qkv" not in old else value
+    return state
+
+
+def stable_diffusion_3_folder(folder: Path, **changes: Any) -> Path:
+    """As the hub has 3 and 3.5."""
+    flowing(**changes).save_pretrained(folder / "transformer")
+    vae_3().save_pretrained(folder / "vae")
     FlowMatchEulerDiscreteScheduler(shift=3.0).save_pretrained(folder / "scheduler")
     torch.manual_seed(5)
     for number in ("", "_2"):
@@ -247,12 +262,17 @@ def t5(folder: Path, number: str, width: int) -> None:
     T5EncoderModel(config).save_pretrained(folder / f"text_encoder{number}")
 
 
+def deepfloyd_sizes() -> dict[str, Any]:
+    """IF-I-XL's, reduced."""
+    small = {"attention_head_dim": 16, "encoder_hid_dim": TOKEN, "addition_embed_type_num_heads": 2}
+    widths = {"block_out_channels": (32, 32), "layers_per_block": 1, "sample_size": 8}
+    return sizes.deepfloyd(**widths, **small)
+
+
 def deepfloyd_folder(folder: Path) -> Path:
     """As the hub has IF-I-XL."""
-    small = {"attention_head_dim": 16, "encoder_hid_dim": TOKEN, "addition_embed_type_num_heads": 2}
     torch.manual_seed(6)
-    widths = {"block_out_channels": (32, 32), "layers_per_block": 1, "sample_size": 8}
-    UNet2DConditionModel(**sizes.deepfloyd(**widths, **small)).save_pretrained(folder / "unet")
+    UNet2DConditionModel(**deepfloyd_sizes()).save_pretrained(folder / "unet")
     scheduler(beta_schedule="squaredcos_cap_v2").save_pretrained(folder / "scheduler")
     t5(folder, "", TOKEN)
     return folder

@@ -11,6 +11,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
 from torch import nn
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5Tokenizer
 
+from threestudio_like.priors import mmdit
 from threestudio_like.priors.stable_diffusion_3 import LENGTH, StableDiffusion3
 from threestudio_like.priors.words import Perpendicular, Words
 from threestudio_like.schedule.vp import VP, rectified
@@ -36,7 +37,7 @@ def folder(tmp_path_factory):
 def prior(tmp_path, folder):
     def make(**changes) -> StableDiffusion3:
         values = {"size": 16, "precision": "float32", "text_encoder": "whole", "words": None}
-        common = {"weights": str(folder), "negative": "", "cache": str(tmp_path / "cache")}
+        common = {"weights": str(folder), "text": None, "negative": "", "cache": str(tmp_path / "cache")}
         return StableDiffusion3(schedule=VP(betas=rectified(1000, 3.0)), **common | values | changes)
 
     return make
@@ -83,6 +84,24 @@ def test_a_network_that_knows_the_path_gives_the_noise(prior, views, monkeypatch
     torch.testing.assert_close(found, eps, rtol=1e-3, atol=2e-3)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_single_file_says_what_the_folder_says(prior, tmp_path, views, precision):
+    network = {"heads": 2, "head": 64}  # which no shape tells
+    folder = layouts.stable_diffusion_3_folder(tmp_path / "sd3", **network)
+    state = layouts.single_3(layouts.flowing(**network)) | layouts.ldm_vae(layouts.vae_3())
+    file = layouts.zero123_file(tmp_path / "sd3_medium.safetensors", state)
+    one = prior(weights=str(folder), text_encoder=None, precision=precision)
+    other = prior(weights=str(file), text=str(folder), text_encoder=None, precision=precision)
+    assert dict(one.vae.config).items() >= mmdit.VAE.items() <= dict(other.vae.config).items()
+    image, x_t, t = torch.rand(1, 16, 16, 4), torch.randn(1, 16, 8, 8), torch.tensor([300])
+    with torch.no_grad():
+        said = [it.predict(x_t, t, it.condition(["a"], views(1).camera, None)) for it in (one, other)]
+        assert torch.equal(*said) and said[0].abs().sum() > 0
+        assert torch.equal(one.posterior(image).mean, other.posterior(image).mean)
+        assert torch.equal(one.decode(x_t), other.decode(x_t))
+    assert {value.device.type for value in other.state_dict().values()} == {"cpu"}
+
+
 def test_latents_are_moved_and_scaled(prior):
     one = prior(text_encoder=None)
     image = torch.rand(1, 16, 16, 4)
@@ -111,9 +130,19 @@ def test_what_it_cannot_take_is_said(prior, folder, tmp_path):
     with pytest.raises(ValueError, match="^words: Perp-Neg"):
         prior(words=Perpendicular(**ANGLES))
     shutil.copytree(folder / "vae", tmp_path / "half" / "vae")
-    with pytest.raises(ValueError, match=r"^weights: .*half has no transformer/config.json"):
+    with pytest.raises(ValueError, match=r"half has neither transformer/config.json nor a checkpoint$"):
         prior(weights=str(tmp_path / "half"))
     (tmp_path / "net.safetensors").touch()
-    with pytest.raises(ValueError, match="is one file; expected a folder"):
+    with pytest.raises(
+        ValueError, match="^text: net.safetensors has no tokenizer; set text=FOLDER, or a name"
+    ):
         prior(weights=str(tmp_path / "net.safetensors"))
+    for name in ("tokenizer", "tokenizer_2", "text_encoder"):
+        shutil.copytree(folder / name, tmp_path / "text" / name)
+    with pytest.raises(
+        ValueError, match="^text: .*/text has no tokenizer_3, text_encoder_2, text_encoder_3;"
+    ):
+        prior(weights=str(folder), text=str(tmp_path / "text"))
+    with pytest.raises(ValueError, match="^text: no file or folder"):
+        prior(weights=str(folder), text="./nowhere")
     assert prior(words=Words(**ANGLES)) is not None

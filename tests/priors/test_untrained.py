@@ -47,7 +47,8 @@ def stable_diffusion(version: str = "2.x", precision: str = "float32", **changes
 
 def deepfloyd(precision: str = "float32") -> DeepFloyd:
     schedule, words = VP(betas=cosine(1000, 0.008)), Perpendicular(**ANGLES)
-    return DeepFloyd(schedule=schedule, precision=precision, text_encoder="whole", words=words, **SPOKEN)
+    text = {"text": None, "text_encoder": "whole"}
+    return DeepFloyd(schedule=schedule, precision=precision, words=words, **text, **SPOKEN)
 
 
 def zero123(precision: str = "float32") -> LatentZero123:
@@ -95,7 +96,7 @@ def test_a_run_looks_for_no_weights_then(tmp_path):
     (tmp_path / "random").touch()
     for prior in (StableDiffusion, DeepFloyd, LatentZero123):
         assert prior.published("random") is None
-        with pytest.raises(ValueError, match="^weights: .*/random (should end in|is one file)"):
+        with pytest.raises(ValueError, match="^weights: .*/random should end in"):
             prior.published(str(tmp_path / "random"))
 
 

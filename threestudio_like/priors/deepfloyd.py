@@ -6,7 +6,6 @@ The U-Net's 6 channels are the noise and the variance of a step back; only the f
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from threestudio_like.priors.base import Condition
 from threestudio_like.priors.latents import asked
 from threestudio_like.priors.pixels import CHANNELS, resized
 from threestudio_like.priors.prompts import Embedder, Encoder, Prompts, Spoken, Worded
-from threestudio_like.priors.published import Precision, check_schedule, folder_with, part
+from threestudio_like.priors.published import Precision, alone, check_schedule, find, part, reader
 from threestudio_like.priors.t5 import Held, computes_in, held
 from threestudio_like.priors.untrained import RANDOM, Invented, made, or_random
 from threestudio_like.priors.words import Words
@@ -33,19 +32,21 @@ COLOURS = 3
 class DeepFloyd(Worded):
     """p(picture | words), in pixels.
 
-    weights: a name of the hub, a folder in diffusers' layout, or `random` (untrained.py).
+    weights: a name of the hub, a folder in diffusers' layout, the U-Net's own file as diffusers saves it (its
+        config.json beside it; without one it is taken for IF-I-XL's), or `random` (untrained.py).
+    text: the folder, or name, with tokenizer and T5; null where the weights have them.
     text_encoder: how T5 is held while it reads (t5.py).
     words, negative, cache: as Stable Diffusion's.
     """
 
-    # a run looks for weights before it begins
-    published = staticmethod(or_random(partial(folder_with, network="unet")))
+    published = staticmethod(or_random(find))  # a run looks for weights before it begins
 
     def __init__(
         self,
         *,
         schedule: VP,
         weights: str,
+        text: str | None,
         precision: Precision,
         text_encoder: Held,
         words: Words | None,
@@ -61,10 +62,14 @@ class DeepFloyd(Worded):
             self.unet: Any = made(UNet2DConditionModel, sizes.deepfloyd(), precision)
             prompts = Invented(shapes={"tokens": (LENGTH, self.unet.config.encoder_hid_dim)})
         else:
-            folder = folder_with(weights, "unet")
-            check_schedule(folder, "eps", schedule.alpha_bar)
-            self.unet = part(UNet2DConditionModel, folder, "unet", precision)
-            prompts = embedder(folder, text_encoder, cache)
+            path = find(weights)
+            said = reader(path, text, ["tokenizer", "text_encoder"])
+            check_schedule(path if path.is_dir() else said, "eps", schedule.alpha_bar)
+            if path.is_dir():
+                self.unet = part(UNet2DConditionModel, path, "unet", precision)
+            else:
+                self.unet = alone(UNet2DConditionModel, path, sizes.deepfloyd(), precision)
+            prompts = embedder(said, text_encoder, cache)
         side = self.unet.config.sample_size
         self.shape = (COLOURS, side, side)
         self.spoken = Spoken(prompts=prompts, words=words, negative=negative)

@@ -196,13 +196,15 @@ def vae_config(state: State) -> dict[str, Any]:
     encoder = {n[len(VAE) :]: v.shape for n, v in state.items() if n.startswith(VAE)}
     levels = len({n.split(".")[2] for n in encoder if n.startswith("encoder.down.")})
     layers = len({n.split(".")[4] for n in encoder if n.startswith("encoder.down.0.block.")})
-    if not levels or not layers:
-        raise ValueError(f"weights: no {VAE}encoder in it: not a latent-diffusion checkpoint")
+    if not levels or not layers or "decoder.conv_in.weight" not in encoder:
+        raise ValueError(f"weights: no {VAE}encoder and decoder in it: not a latent-diffusion checkpoint")
     widths = [encoder[f"encoder.down.{i}.block.0.conv2.weight"][0] for i in range(levels)]
     return {
         "block_out_channels": tuple(widths),
         "layers_per_block": layers,
         "down_block_types": ("DownEncoderBlock2D",) * levels,
         "up_block_types": ("UpDecoderBlock2D",) * levels,
-        "latent_channels": encoder["post_quant_conv.weight"][0],
+        "latent_channels": encoder["decoder.conv_in.weight"][1],
+        "use_quant_conv": "quant_conv.weight" in encoder,  # the third generation has neither
+        "use_post_quant_conv": "post_quant_conv.weight" in encoder,
     }

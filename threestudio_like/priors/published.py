@@ -1,14 +1,16 @@
 """Where published weights are: a name of the hub, a folder, or one file. Nothing is downloaded here.
 
 A name is looked for in the hub's cache on this machine. A folder holds parts as diffusers saves them
-(`unet/`, `vae/`, ...), or one original checkpoint. What is missing is said in one line, with the command that
-brings it.
+(`unet/`, `vae/`, ...), or one original checkpoint; a file may also be one network as diffusers saves it. What
+is missing is said in one line, with the command that brings it.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,19 +18,25 @@ import diffusers
 import torch
 import transformers
 
+from threestudio_like.priors import checkpoint
+
 SUFFIXES = (".safetensors", ".ckpt")
 Precision = Literal["float16", "bfloat16", "float32"]
+log = logging.getLogger(__name__)
 
 
-def find(weights: str) -> Path:
-    """The folder in diffusers' layout, or the original checkpoint, that is meant; ValueError if none."""
+def find(weights: str, network: str = "unet") -> Path:
+    """The folder in diffusers' layout that has this network, or the one file, that is meant.
+
+    ValueError: there is neither, or several files.
+    """
     path = Path(weights).expanduser()
     if path.is_file():
         if path.suffix not in SUFFIXES:
             raise ValueError(f"weights: {path} should end in {' or '.join(SUFFIXES)}")
         return path
     folder = home(weights)
-    if (folder / "unet" / "config.json").is_file():
+    if (folder / network / "config.json").is_file():
         return folder
     files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES)
     if len(files) == 1:
@@ -37,7 +45,7 @@ def find(weights: str) -> Path:
     several = (
         f"several checkpoints ({names}); name one of them: weights={folder}/{files[0].name}" if files else ""
     )
-    raise ValueError(f"weights: {folder} has {several or 'neither unet/config.json nor a checkpoint'}")
+    raise ValueError(f"weights: {folder} has {several or f'neither {network}/config.json nor a checkpoint'}")
 
 
 def folder_with(weights: str, network: str) -> Path:
@@ -51,13 +59,28 @@ def folder_with(weights: str, network: str) -> Path:
     return folder
 
 
-def home(weights: str) -> Path:
-    """The folder that a name or a path means, whatever is in it; ValueError if none."""
+def home(weights: str, setting: str = "weights") -> Path:
+    """The folder that a name or a path means, whatever is in it; ValueError, of this setting, if none."""
     path = Path(weights).expanduser()
-    return path if path.is_dir() else cached(weights)
+    return path if path.is_dir() else cached(weights, setting)
 
 
-def cached(name: str) -> Path:
+def reader(path: Path, text: str | None, names: Sequence[str]) -> Path:
+    """The folder with these tokenizers and text encoders: `text`, or where it is null that of the weights.
+
+    ValueError: a file has none, or the folder not all.
+    """
+    listed = ", ".join(names)
+    if path.is_file() and text is None:
+        raise ValueError(f"text: {path.name} has no tokenizer; set text=FOLDER, or a name, with {listed}")
+    folder = path if text is None else home(text, "text")
+    absent = [name for name in names if not (folder / name).is_dir()]
+    if absent:
+        raise ValueError(f"text: {folder} has no {', '.join(absent)}; expected a folder with {listed}")
+    return folder
+
+
+def cached(name: str, setting: str) -> Path:
     """The hub's newest snapshot on this machine; ValueError that says how to get one."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
@@ -65,12 +88,12 @@ def cached(name: str) -> Path:
     try:
         return Path(snapshot_download(name, local_files_only=True))
     except HFValidationError as error:
-        raise ValueError(f"weights: no file or folder {name!r}, and the hub has no such names") from error
+        raise ValueError(f"{setting}: no file or folder {name!r}, and the hub has no such names") from error
     except LocalEntryNotFoundError as error:
         if name.count("/") != 1 or name.startswith((".", "~", "/")):
-            raise ValueError(f"weights: no file or folder {name!r}") from error
-        get = f"download it with `hf download {name}` or set weights=FOLDER"
-        raise ValueError(f"weights: {name!r} is not on this machine; {get}") from error
+            raise ValueError(f"{setting}: no file or folder {name!r}") from error
+        get = f"download it with `hf download {name}` or set {setting}=FOLDER"
+        raise ValueError(f"{setting}: {name!r} is not on this machine; {get}") from error
 
 
 def part(kind: Any, folder: Path, name: str, precision: Precision) -> Any:
@@ -102,6 +125,41 @@ def part(kind: Any, folder: Path, name: str, precision: Precision) -> Any:
     except Exception as error:  # a settings' file of any content ends in errors of any kind
         raise ValueError(f"weights: {folder / name} is not whole: {' '.join(str(error).split())}") from error
     return network.requires_grad_(False).eval()
+
+
+def alone(kind: Any, file: Path, published: Mapping[str, Any], precision: Precision) -> Any:
+    """One network of diffusers from its own file, frozen; sizes are in config.json beside it, or `published`.
+
+    ValueError: a tensor is missing, too many or of another shape; it is named, with how many match.
+    """
+    beside = file.with_name("config.json")
+    diffusers.utils.logging.set_verbosity_error()  # of settings that it does not know
+    try:
+        settings = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else dict(published)
+        with torch.device("meta"):
+            network = kind.from_config(settings)
+    except Exception as error:  # a settings' file of any content ends in errors of any kind
+        raise ValueError(f"weights: {beside} is not whole: {' '.join(str(error).split())}") from error
+    wanted, state = network.state_dict(), checkpoint.tensors(file)
+    same = {name for name, value in wanted.items() if name in state and state[name].shape == value.shape}
+    named = f"{file.name}: {len(same)} of {len(wanted)} tensors are those of"
+    if len(same) < len(wanted) or len(state) > len(wanted):
+        where = beside if beside.is_file() else "the published sizes (no config.json is beside it)"
+        raise ValueError(f"weights: {named} {where}, {odd_one(wanted, state)}")
+    dtype = getattr(torch, precision)
+    network.load_state_dict({name: state[name].to(dtype) for name in wanted}, assign=True)
+    log.info("%s %s", named, beside.name if beside.is_file() else "the published sizes")
+    return network.requires_grad_(False).eval()
+
+
+def odd_one(wanted: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> str:
+    """The first tensor by which a file is not what a network takes, in words."""
+    for name, value in wanted.items():
+        if name not in state:
+            return f"and it has no {name!r}"
+        if state[name].shape != value.shape:
+            return f"and {name!r} is of shape {list(state[name].shape)}, not {list(value.shape)}"
+    return f"but it has {next(name for name in state if name not in wanted)!r} as well"
 
 
 def check_schedule(folder: Path, prediction: str, alpha_bar: torch.Tensor) -> None:

@@ -19,7 +19,7 @@ from threestudio_like.priors import checkpoint, ldm, sizes
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.latents import Latents
 from threestudio_like.priors.prompts import Encoder, Prompts, Spoken, Worded
-from threestudio_like.priors.published import Precision, check_schedule, find, home, part
+from threestudio_like.priors.published import Precision, check_schedule, find, part, reader
 from threestudio_like.priors.untrained import RANDOM, Invented, made, or_random
 from threestudio_like.priors.words import Words
 from threestudio_like.schedule.prediction import Prediction
@@ -63,11 +63,7 @@ class StableDiffusion(Worded, Latents):
             unet, vae = of_nothing(version, precision)
         else:
             path = find(weights)
-            if path.is_file() and text is None:
-                raise ValueError(
-                    f"text: {path.name} has no tokenizer; give a folder with one and its encoder"
-                )
-            said = path if text is None else home(text)
+            said = reader(path, text, ["tokenizer", "text_encoder"])
             check_schedule(path if path.is_dir() else said, prediction, schedule.alpha_bar)
             unet, vae = of_folder(path, precision) if path.is_dir() else of_file(path)
         super().__init__(
@@ -136,10 +132,7 @@ def of_file(path: Path) -> tuple[Any, Any]:
 def text_parts(folder: Path) -> list[str]:
     """The folders of tokenizers and text encoders; the second pair is XL's."""
     names = ["tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2"]
-    there = [name for name in names if (folder / name).is_dir()]
-    if there[:2] != names[:2]:
-        raise ValueError(f"text: {folder} has no tokenizer and text_encoder")
-    return there
+    return [name for name in names if (folder / name).is_dir()]
 
 
 def clip_encoder(folder: Path, size: int | None) -> Encoder:

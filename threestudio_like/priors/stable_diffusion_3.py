@@ -17,10 +17,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
+from threestudio_like.priors import mmdit
 from threestudio_like.priors.base import Condition
 from threestudio_like.priors.latents import Latents
 from threestudio_like.priors.prompts import Encoder, Prompts, Spoken, Worded
-from threestudio_like.priors.published import Precision, folder_with, part
+from threestudio_like.priors.published import Precision, find, part, reader
 from threestudio_like.priors.stable_diffusion import asker
 from threestudio_like.priors.t5 import Held, computes_in, held
 from threestudio_like.priors.words import Words
@@ -33,14 +34,15 @@ LENGTH = 256  # of T5's tokens
 class StableDiffusion3(Worded, Latents):
     """p(picture | words), in latents of 16 channels.
 
-    weights: a name of the hub, or a folder in diffusers' layout.
+    weights: a name of the hub, a folder in diffusers' layout, or Stability's single file (mmdit.py).
+    text: the folder, or name, with tokenizers and text encoders; null where the weights have them.
     text_encoder: how T5 is held while it reads (t5.py); null: it is not asked, and its tokens are zeros, for
         which the network was trained as well.
     words: the camera in words; null for the prompt alone. negative: the prompt of the unconditional side.
     cache: folder for embeddings of prompts; null for the user's own.
     """
 
-    published = staticmethod(partial(folder_with, network="transformer"))  # looked for before a run begins
+    published = staticmethod(partial(find, network="transformer"))  # looked for before a run begins
 
     def __init__(
         self,
@@ -48,25 +50,24 @@ class StableDiffusion3(Worded, Latents):
         schedule: VP,
         size: int,
         weights: str,
+        text: str | None,
         precision: Precision,
         text_encoder: Held | None,
         words: Words | None,
         negative: str,
         cache: str | None,
     ) -> None:
-        from diffusers import AutoencoderKL, SD3Transformer2DModel
-
-        folder = folder_with(weights, "transformer")
+        path = find(weights, "transformer")
         if words is not None and words.num_negatives:
             raise ValueError("words: Perp-Neg has no form for the CLIPs' summaries; use priors/words")
-        network = part(SD3Transformer2DModel, folder, "transformer", precision)
-        vae = part(AutoencoderKL, folder, "vae", precision)
+        numbers = ["", "_2"] if text_encoder is None else ["", "_2", "_3"]
+        names = [f"{name}{number}" for name in ("tokenizer", "text_encoder") for number in numbers]
+        folder = reader(path, text, names)
+        network, vae = of_folder(path, precision) if path.is_dir() else mmdit.of_file(path, precision)[:2]
         super().__init__(
             schedule=schedule, size=size, unet=network, vae=vae, prediction="v", precision=precision
         )
         width = network.config.joint_attention_dim
-        numbers = ["", "_2"] if text_encoder is None else ["", "_2", "_3"]
-        names = [f"{name}{number}" for name in ("tokenizer", "text_encoder") for number in numbers]
         prompts = Prompts(
             load=lambda: encoder(folder, text_encoder, width),
             maker=[folder / name for name in names],
@@ -92,6 +93,14 @@ class StableDiffusion3(Worded, Latents):
                 return_dict=False,
             )
         return z + (1 - s) * v.float()
+
+
+def of_folder(folder: Path, precision: Precision) -> tuple[Any, Any]:
+    """Transformer and autoencoder in diffusers' layout."""
+    from diffusers import AutoencoderKL, SD3Transformer2DModel
+
+    network = part(SD3Transformer2DModel, folder, "transformer", precision)
+    return network, part(AutoencoderKL, folder, "vae", precision)
 
 
 def encoder(folder: Path, how: Held | None, width: int) -> Encoder:

@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
 def prior(tmp_path, folder):
     def make(**changes) -> DeepFloyd:
         values = {"weights": str(folder), "text": None, "precision": "float32", "text_encoder": "whole"}
-        values["words"] = None
+        values |= {"words": None, "residency": None}
         cache = str(tmp_path / "cache")
         return DeepFloyd(schedule=VP(betas=cosine(1000, 0.008)), negative="", cache=cache, **values | changes)
 

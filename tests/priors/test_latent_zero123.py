@@ -15,6 +15,7 @@ from threestudio_like.schedule.vp import VP, scaled_linear
 
 def prior(weights, **changes) -> LatentZero123:
     values = {"size": 16, "ema": False, "fourth": "distance", "condition_scale": 1.0, "precision": "float32"}
+    values["residency"] = None
     schedule = VP(betas=scaled_linear(1000, 0.00085, 0.012))
     return LatentZero123(schedule=schedule, weights=str(weights), **values | changes)
 

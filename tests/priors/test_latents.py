@@ -10,7 +10,7 @@ from threestudio_like.schedule.vp import VP, scaled_linear
 
 def prior(precision: str) -> Latents:
     schedule = VP(betas=scaled_linear(1000, 0.00085, 0.012))
-    made = {"unet": layouts.unet(), "vae": layouts.vae()}
+    made = {"unet": layouts.unet(), "vae": layouts.vae(), "residency": None}
     return Latents(schedule=schedule, size=16, **made, prediction="eps", precision=precision)
 
 
@@ -38,11 +38,11 @@ def test_the_trainers_autocast_stays_outside():
 def test_a_copy_in_float32_computes_in_bfloat16_where_the_hardware_does(monkeypatch):
     """Masters learn in float32; their products are as fast as the frozen network's."""
     monkeypatch.setattr("threestudio_like.priors.unet.multiplies_bfloat16", lambda device: True)
-    seen = []
+    seen, kept = [], []
     unet = layouts.unet()
-    unet.mid_block.attentions[0].transformer_blocks[0].attn1.to_q.register_forward_hook(
-        lambda _, __, out: seen.append(out.dtype)
-    )
+    layer = unet.mid_block.attentions[0].transformer_blocks[0].attn1.to_q
+    layer.register_forward_hook(lambda _, __, out: seen.append(out.dtype))
+    layer.register_forward_hook(lambda *_: kept.append(torch.is_autocast_cache_enabled()))
     x_t, t, told = (
         torch.randn(1, 4, 8, 8),
         torch.tensor([3]),
@@ -50,5 +50,6 @@ def test_a_copy_in_float32_computes_in_bfloat16_where_the_hardware_does(monkeypa
     )
     answer = asked(unet, "float16", x_t, t, told, None)
     answer.square().mean().backward()
+    assert kept == [False]  # each weight is used once: no copies of all of them beside the masters
     assert seen == [torch.bfloat16] and answer.dtype == torch.float32
     assert unet.conv_in.weight.grad.dtype == torch.float32 and unet.conv_in.weight.grad.abs().sum() > 0

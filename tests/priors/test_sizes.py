@@ -49,8 +49,31 @@ def test_blocks_that_are_computed_again_keep_what_goes_into_them_and_one_inside(
     assert plain.flops == 3 * forward - 2 * 3 * 8 * 8 and again.flops == plain.flops + forward
 
 
+def test_attentions_matrices_are_told_from_the_rest():
+    def attended(count: int) -> sizes.Cost:
+        with torch.device("meta"):
+            x = torch.empty(1, count, 4, requires_grad=True)
+        return sizes.counted("x", 0, lambda: (x * 1 @ (x * 1).mT).softmax(-1), backward=True)
+
+    many, few = attended(sizes.MANY_TOKENS), attended(sizes.MANY_TOKENS - 1)
+    assert many.matrices == 4 * sizes.MANY_TOKENS**2  # the softmax keeps its answer
+    assert many.kept == many.matrices + 2 * 4 * 4 * sizes.MANY_TOKENS and few.matrices == 0
+
+
+def test_moments_by_hand():
+    """Frozen 10, encoder 1 (keeps 5, 1 of it attention's), LoRA 4 (keeps 7, 2), copy 16 (keeps 3, 1)."""
+    rows = [(10, 0, 0), (1, 5, 1), (4, 7, 2), (16, 3, 1)]
+    costs = [sizes.Cost("", held, 0, kept, matrices) for held, kept, matrices in rows]
+    learns, distils = sizes.moments(costs, offload=False, lora=False)
+    assert learns == (10 + 1 + 4 + 16 + 2, 34) and distils == (10 + 1 + 4 + 12 + 5 + 7 - 3, 39)
+    assert sizes.moments(costs, offload=True, lora=False) == ((23, 24), distils)
+    assert sizes.moments(costs, offload=True, lora=True) == ((24, 26), (27, 30))
+    assert sizes.moments(costs, offload=False, lora=True) == ((24, 26), (27, 30))
+    assert sizes.ways(costs).count("\n") == 5
+
+
 @pytest.mark.slow
 def test_the_paper_experiment():
-    zero123, dreambooth = list(sizes.geometry())[1], list(sizes.texture())[2]
+    zero123, dreambooth = list(sizes.geometry())[1], list(sizes.texture())[3]
     assert zero123.held == 4 * 859_532_484
     assert dreambooth.held == 16 * 865_910_724 and dreambooth.kept / sizes.GIB < 1

@@ -25,6 +25,7 @@ def folder(tmp_path_factory):
 def prior(tmp_path):
     def make(weights, **changes) -> StableDiffusion:
         values = {"size": 16, "text": None, "prediction": "eps", "precision": "float32", "words": None}
+        values["residency"] = None
         schedule = VP(betas=scaled_linear(1000, 0.00085, 0.012))
         common = {"weights": str(weights), "version": "2.x", "negative": "", "cache": str(tmp_path / "cache")}
         return StableDiffusion(schedule=schedule, **common, **values | changes)

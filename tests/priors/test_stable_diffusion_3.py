@@ -37,6 +37,7 @@ def folder(tmp_path_factory):
 def prior(tmp_path, folder):
     def make(**changes) -> StableDiffusion3:
         values = {"size": 16, "precision": "float32", "text_encoder": "whole", "words": None}
+        values["residency"] = None
         common = {"weights": str(folder), "text": None, "negative": "", "cache": str(tmp_path / "cache")}
         return StableDiffusion3(schedule=VP(betas=rectified(1000, 3.0)), **common | values | changes)
 

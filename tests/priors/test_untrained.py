@@ -12,7 +12,7 @@ from threestudio_like.priors.words import Perpendicular, Words
 from threestudio_like.schedule.vp import VP, cosine, scaled_linear
 
 ANGLES = {"form": "{prompt}, {view} view", "front": 45, "back": 45, "overhead": 60}
-SPOKEN = {"negative": "", "cache": "/nowhere/to/be/written", "weights": "random"}
+SPOKEN = {"negative": "", "cache": "/nowhere/to/be/written", "weights": "random", "residency": None}
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +53,7 @@ def deepfloyd(precision: str = "float32") -> DeepFloyd:
 
 def zero123(precision: str = "float32") -> LatentZero123:
     values = {"size": 16, "ema": True, "fourth": "polar", "condition_scale": 1.0, "precision": precision}
+    values["residency"] = None
     schedule = VP(betas=scaled_linear(1000, 0.00085, 0.012))
     return LatentZero123(schedule=schedule, weights="random", **values)
 

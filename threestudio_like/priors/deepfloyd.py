@@ -20,6 +20,7 @@ from threestudio_like.priors.latents import asked
 from threestudio_like.priors.pixels import CHANNELS, resized
 from threestudio_like.priors.prompts import Embedder, Encoder, Prompts, Spoken, Worded
 from threestudio_like.priors.published import Precision, alone, check_schedule, find, part, reader
+from threestudio_like.priors.residency import Residency, housed
 from threestudio_like.priors.t5 import Held, computes_in, held
 from threestudio_like.priors.untrained import RANDOM, Invented, made, or_random
 from threestudio_like.priors.words import Words
@@ -36,6 +37,7 @@ class DeepFloyd(Worded):
         config.json beside it; without one it is taken for IF-I-XL's), or `random` (untrained.py).
     text: the folder, or name, with tokenizer and T5; null where the weights have them.
     text_encoder: how T5 is held while it reads (t5.py).
+    residency: as Latents'.
     words, negative, cache: as Stable Diffusion's.
     """
 
@@ -48,6 +50,7 @@ class DeepFloyd(Worded):
         weights: str,
         text: str | None,
         precision: Precision,
+        residency: Residency | None,
         text_encoder: Held,
         words: Words | None,
         negative: str,
@@ -70,6 +73,7 @@ class DeepFloyd(Worded):
             else:
                 self.unet = alone(UNet2DConditionModel, path, sizes.deepfloyd(), precision)
             prompts = embedder(said, text_encoder, cache)
+        self.unet = housed(self.unet, residency)
         side = self.unet.config.sample_size
         self.shape = (COLOURS, side, side)
         self.spoken = Spoken(prompts=prompts, words=words, negative=negative)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from threestudio_like.priors.base import Condition, Learner, Prior
 from threestudio_like.priors.lora import CameraEmbedding, time_channels, unet_of
+from threestudio_like.priors.residency import bare
 
 
 class DreamBooth(Learner):
@@ -25,7 +26,7 @@ class DreamBooth(Learner):
     def __init__(self, *, prior: Prior, checkpointing: bool) -> None:
         super().__init__(prior=prior)
         name, denoiser = denoiser_of(prior)
-        self.denoiser = copy.deepcopy(denoiser).float().requires_grad_(True)
+        self.denoiser = copy.deepcopy(bare(denoiser)).float().requires_grad_(True)
         if checkpointing:
             unet_of(self.denoiser).enable_gradient_checkpointing()  # type: ignore[operator]
         self.camera = CameraEmbedding(channels=time_channels(unet_of(self.denoiser)))

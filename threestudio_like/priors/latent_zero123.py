@@ -27,6 +27,7 @@ from threestudio_like.priors.latents import Latents, frozen
 from threestudio_like.priors.pixels import resized
 from threestudio_like.priors.pose import polar, relative_pose
 from threestudio_like.priors.published import Precision, check_schedule, find, part
+from threestudio_like.priors.residency import Residency
 from threestudio_like.priors.untrained import RANDOM, made, or_random
 from threestudio_like.records import Camera, View
 from threestudio_like.schedule.vp import VP
@@ -55,6 +56,7 @@ class LatentZero123(Latents):
     ema: take the averaged weights of an original checkpoint, as the official code does.
     fourth: the pose's last number: `distance`, or stable-zero123's `polar`.
     condition_scale: on the picture's latent; 1 for these families.
+    residency: as Latents'.
     """
 
     published = staticmethod(or_random(find))  # a run looks for weights before it begins
@@ -69,6 +71,7 @@ class LatentZero123(Latents):
         fourth: Literal["distance", "polar"],
         condition_scale: float,
         precision: Precision,
+        residency: Residency | None,
     ) -> None:
         if weights == RANDOM:
             networks = of_nothing(precision)
@@ -84,6 +87,7 @@ class LatentZero123(Latents):
             vae=networks.vae,
             prediction="eps",
             precision=precision,
+            residency=residency,
         )
         self.encoder = frozen(networks.encoder, self.unet.dtype)
         self.projection = networks.projection.float().requires_grad_(False)

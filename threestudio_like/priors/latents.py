@@ -12,6 +12,7 @@ from torch import Tensor
 from threestudio_like.priors.base import Condition, Prior
 from threestudio_like.priors.pixels import CHANNELS, resized
 from threestudio_like.priors.published import Precision
+from threestudio_like.priors.residency import Residency, housed
 from threestudio_like.priors.unet import autocast
 from threestudio_like.schedule.prediction import Prediction, eps_from
 from threestudio_like.schedule.vp import VP
@@ -24,14 +25,23 @@ class Latents(Prior):
     prediction: what the U-Net says: eps, v or x0.
     precision: of the frozen weights. A copy of the U-Net in float32, which learns, computes in bfloat16 where
         the hardware does: its gradients would vanish in float16, which no scaler guards here.
+    residency: where the frozen U-Net's weights live and how it runs; null for on the device, as it is.
     """
 
     def __init__(
-        self, *, schedule: VP, size: int, unet: Any, vae: Any, prediction: Prediction, precision: Precision
+        self,
+        *,
+        schedule: VP,
+        size: int,
+        unet: Any,
+        vae: Any,
+        prediction: Prediction,
+        precision: Precision,
+        residency: Residency | None,
     ) -> None:
         super().__init__()
         self.schedule, self.prediction, self.precision = schedule, prediction, precision
-        self.unet = frozen(unet, getattr(torch, precision))
+        self.unet = housed(frozen(unet, getattr(torch, precision)), residency)
         # XL's autoencoder overflows in half; the others say so too, by default, and do not
         upcast = vae.config.force_upcast and unet.config.get("addition_embed_type") == "text_time"
         self.vae = frozen(vae, torch.float32 if upcast else self.unet.dtype)
@@ -90,7 +100,7 @@ def asked(
     dtype, device = unet.dtype, x_t.device
     frozen_alike = dtype == getattr(torch, precision)
     told = None if extra is None else {name: value.to(dtype) for name, value in extra.items()}
-    with torch.autocast(device.type, enabled=False) if frozen_alike else autocast(device):
+    with torch.autocast(device.type, enabled=False) if frozen_alike else autocast(device, cached=False):
         answer = unet(
             torch.cat([part.to(dtype) for part in parts], dim=1),
             t,

@@ -25,6 +25,14 @@ log = logging.getLogger(__name__)
 NETWORK = ldm.UNET
 VAE = {"scaling_factor": 1.5305, "shift_factor": 0.0609, "force_upcast": True}  # what no shape tells
 HEAD = 64  # channels; told by shapes only where queries have a norm, in 3.5
+NEEDED = (
+    "x_embedder.proj.weight",
+    "joint_blocks.0.x_block.attn.qkv.weight",
+    "pos_embed",
+    "context_embedder.weight",
+    "y_embedder.mlp.0.weight",
+    "final_layer.linear.weight",
+)
 ENDS = {
     "pos_embed.pos_embed": "pos_embed",
     "pos_embed.proj": "x_embedder.proj",
@@ -121,9 +129,7 @@ def piece(name: str, value: Tensor, last: int) -> Tensor:
 def config(state: ldm.State) -> dict[str, Any]:
     """Its sizes, by the shapes in the file; ValueError if it is none of Stable Diffusion 3."""
     shapes = {name[len(NETWORK) :]: value.shape for name, value in state.items() if name.startswith(NETWORK)}
-    needed = ("x_embedder.proj.weight", "joint_blocks.0.x_block.attn.qkv.weight", "pos_embed")
-    needed += ("context_embedder.weight", "y_embedder.mlp.0.weight", "final_layer.linear.weight")
-    for name in needed:
+    for name in NEEDED:
         if name not in shapes:
             raise ValueError(f"weights: no {NETWORK}{name} in it: not a file of Stable Diffusion 3")
     width, channels, patch, _ = shapes["x_embedder.proj.weight"]

@@ -3,7 +3,7 @@
 The networks are built at their published sizes on torch's meta device, where nothing is stored or computed:
 parameters, floating-point operations (a multiplication and an addition are two) and the bytes that a
 backward pass keeps are counted. Attention keeps its matrices here; a fused kernel keeps none, so those bytes
-are a bound.
+are a bound. What a forward pass alone needs for a moment, and the renderer, are in no sum.
 
     python -m threestudio_like.priors.sizes
 """
@@ -18,6 +18,9 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from threestudio_like.priors.base import Condition, Prior
+from threestudio_like.priors.lora import LoRA
 
 FIRST: dict[str, Any] = {"cross_attention_dim": 768, "sample_size": 64}
 SECOND: dict[str, Any] = {
@@ -58,6 +61,7 @@ CLIP: dict[str, Any] = {
     "projection_dim": 768,
 }
 GIB = 2**30
+MANY_TOKENS = 1024
 
 
 def deepfloyd(**changes: Any) -> dict[str, Any]:
@@ -93,6 +97,7 @@ class Cost(NamedTuple):
     held: int  # bytes that stay: weights, and what learns them
     flops: int
     kept: int  # bytes that the forward pass keeps for the backward pass
+    matrices: int  # of these, attention's, which a fused kernel does not keep
 
 
 class Kept:
@@ -100,12 +105,15 @@ class Kept:
 
     def __init__(self) -> None:
         self.storages: dict[int, Any] = {}
+        self.matrices = 0  # bytes of attention's, of many tokens; no picture has such sides
 
     def note(self, value: Tensor) -> Tensor:
         """Count it, unless it is a weight or was given."""
         source = value if value._base is None else value._base  # layers keep views of their weights
         if not isinstance(source, nn.Parameter) and not value.is_leaf:
             storage = value.untyped_storage()
+            if storage._cdata not in self.storages and min(value.shape[-2:], default=0) >= MANY_TOKENS:
+                self.matrices += storage.nbytes()
             self.storages[storage._cdata] = storage  # held, so that no other gets its address
         return value
 
@@ -127,7 +135,7 @@ def counted(
     again: the network of diffusers whose blocks the backward pass computes again; what goes into each is
     kept, and the inside of one at a time.
     """
-    kept, inside = Kept(), [0]
+    kept, inside = Kept(), [(0, 0)]
 
     def block(module: nn.Module, *args: Any) -> Any:
         for value in args:
@@ -138,7 +146,7 @@ def counted(
             answer = module(*args)
         with torch.no_grad():
             module(*args)
-        inside.append(own.bytes)
+        inside.append((own.bytes, own.matrices))
         return answer
 
     if again is not None:
@@ -148,7 +156,8 @@ def counted(
         answer = call()
         if backward:
             answer.sum().backward()
-    return Cost(what, held, counter.get_total_flops(), kept.bytes + max(inside))
+    once, matrices = max(inside)
+    return Cost(what, held, counter.get_total_flops(), kept.bytes + once, kept.matrices + matrices)
 
 
 def weights(network: nn.Module) -> int:
@@ -199,12 +208,79 @@ def texture() -> Iterator[Cost]:
     unet, call = asking(SECOND, (77, 1024), 2, torch.float16)
     yield counted("SD 2.1-base, float16, under 2 conditions", weights(unet), call, backward=False)
     yield encoding(512, torch.float16)
+    yield adapting()
     unet, call = asking(SECOND, (77, 1024), 1, torch.float16)
     unet.requires_grad_(True)
     masters = 8 * weights(unet)  # weights, gradients and two moments, each of twice the bytes
     yield counted(
         "DreamBooth: a training step of a copy in float32", masters, call, backward=True, again=unet
     )
+
+
+class Stub(Prior):
+    """A U-Net and no more, as adapters ask it."""
+
+    schedule, shape = None, (4, 64, 64)  # type: ignore[assignment]
+
+    def __init__(self, unet: nn.Module) -> None:
+        super().__init__()
+        self.unet = unet
+
+    def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """What the U-Net says."""
+        return self.unet(x_t, t, encoder_hidden_states=condition.tokens, return_dict=False)[0]
+
+
+def adapting() -> Cost:
+    """A training step of `lora.yaml`'s pairs, in float32, beside the frozen network."""
+    unet, _ = asking(SECOND, (77, 1024), 1, torch.float16)
+    with torch.device("meta"):
+        lora = LoRA(prior=Stub(unet), rank=4, alpha=4.0, targets=["to_q", "to_k", "to_v", "to_out.0"])
+        x, t = torch.empty(1, 4, 64, 64, dtype=torch.float16), torch.empty(1, dtype=torch.int64)
+        tokens = torch.empty(1, 77, 1024, dtype=torch.float16)
+        told = Condition(tokens=tokens, vector=torch.empty(1, lora.camera_channels))
+    held = 4 * weights(lora)  # with gradients and two moments
+    return counted("LoRA: a training step", held, lambda: lora.predict(x, t, told), backward=True)
+
+
+class Moment(NamedTuple):
+    """Bytes on the device at their most: with fused attention, and with all of its matrices kept."""
+
+    least: int
+    most: int
+
+    def __str__(self) -> str:
+        return f"{self.least / GIB:.1f} to {self.most / GIB:.1f}"
+
+
+def moments(costs: list[Cost], *, offload: bool, lora: bool) -> tuple[Moment, Moment]:
+    """While DreamBooth learns, and while renders are distilled: no step of the stage does both.
+
+    costs: texture()'s. offload: the frozen U-Net is on the device only when it is asked; a LoRA asks it to
+    learn, a copy does not. lora: in place of DreamBooth's copy.
+    """
+    frozen, encoder, adapter, copied = costs
+    learner = adapter if lora else copied
+    always = encoder.held + adapter.held
+    first = always + learner.held + learner.kept + (0 if offload and not lora else frozen.held)
+    idle = learner.held * 3 // 4  # its weights and moments; its gradients are gone
+    # the score's LoRA learns while the autoencoder's part waits for the same backward pass
+    second = always + idle + frozen.held + encoder.kept + adapter.kept
+    return Moment(first - learner.matrices, first), Moment(
+        second - encoder.matrices - adapter.matrices, second
+    )
+
+
+def ways(costs: list[Cost]) -> str:
+    """Markdown: the texture stage's most, with each option."""
+    head = "| texture (calculated), `dreambooth=` | `offload=` | it learns, GiB | it distils, GiB |"
+    lines = [head, "|---|---|---:|---:|"]
+    for lora in (False, True):
+        for offload in (False, True):
+            one, other = moments(costs, offload=offload, lora=lora)
+            name = "lora" if lora else "dreambooth_checkpointed"
+            lines.append(f"| `{name}` | `{str(offload).lower()}` | {one} | {other} |")
+    return "\n".join(lines)
 
 
 def table(name: str, costs: list[Cost]) -> str:
@@ -219,4 +295,5 @@ def table(name: str, costs: list[Cost]) -> str:
 
 
 if __name__ == "__main__":
-    print(table("coarse, fine", list(geometry())), table("texture", list(texture())), sep="\n\n")
+    costs = list(texture())
+    print(table("coarse, fine", list(geometry())), table("texture", costs), ways(costs), sep="\n\n")

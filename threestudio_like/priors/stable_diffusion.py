@@ -20,6 +20,7 @@ from threestudio_like.priors.base import Condition
 from threestudio_like.priors.latents import Latents
 from threestudio_like.priors.prompts import Encoder, Prompts, Spoken, Worded
 from threestudio_like.priors.published import Precision, check_schedule, find, part, reader
+from threestudio_like.priors.residency import Residency
 from threestudio_like.priors.untrained import RANDOM, Invented, made, or_random
 from threestudio_like.priors.words import Words
 from threestudio_like.schedule.prediction import Prediction
@@ -38,6 +39,7 @@ class StableDiffusion(Worded, Latents):
     weights: a name of the hub, a folder in diffusers' layout, an original checkpoint, or `random`
         (untrained.py). version: whose sizes `random` has; others know their own.
     text: the folder, or name, with tokenizer and text encoder; null where the weights have them.
+    residency: as Latents'.
     words: the camera in words; null for the prompt alone. negative: the prompt of the unconditional side.
     cache: folder for embeddings of prompts; null for the user's own.
     """
@@ -54,6 +56,7 @@ class StableDiffusion(Worded, Latents):
         text: str | None,
         prediction: Prediction,
         precision: Precision,
+        residency: Residency | None,
         words: Words | None,
         negative: str,
         cache: str | None,
@@ -67,7 +70,13 @@ class StableDiffusion(Worded, Latents):
             check_schedule(path if path.is_dir() else said, prediction, schedule.alpha_bar)
             unet, vae = of_folder(path, precision) if path.is_dir() else of_file(path)
         super().__init__(
-            schedule=schedule, size=size, unet=unet, vae=vae, prediction=prediction, precision=precision
+            schedule=schedule,
+            size=size,
+            unet=unet,
+            vae=vae,
+            prediction=prediction,
+            precision=precision,
+            residency=residency,
         )
         self.xl = unet.config.addition_embed_type == "text_time"
         if self.xl and words is not None and words.num_negatives:

@@ -22,6 +22,7 @@ from threestudio_like.priors.base import Condition
 from threestudio_like.priors.latents import Latents
 from threestudio_like.priors.prompts import Encoder, Prompts, Spoken, Worded
 from threestudio_like.priors.published import Precision, find, part, reader
+from threestudio_like.priors.residency import Residency
 from threestudio_like.priors.stable_diffusion import asker
 from threestudio_like.priors.t5 import Held, computes_in, held
 from threestudio_like.priors.words import Words
@@ -38,6 +39,7 @@ class StableDiffusion3(Worded, Latents):
     text: the folder, or name, with tokenizers and text encoders; null where the weights have them.
     text_encoder: how T5 is held while it reads (t5.py); null: it is not asked, and its tokens are zeros, for
         which the network was trained as well.
+    residency: as Latents'.
     words: the camera in words; null for the prompt alone. negative: the prompt of the unconditional side.
     cache: folder for embeddings of prompts; null for the user's own.
     """
@@ -52,6 +54,7 @@ class StableDiffusion3(Worded, Latents):
         weights: str,
         text: str | None,
         precision: Precision,
+        residency: Residency | None,
         text_encoder: Held | None,
         words: Words | None,
         negative: str,
@@ -65,7 +68,13 @@ class StableDiffusion3(Worded, Latents):
         folder = reader(path, text, names)
         network, vae = of_folder(path, precision) if path.is_dir() else mmdit.of_file(path, precision)[:2]
         super().__init__(
-            schedule=schedule, size=size, unet=network, vae=vae, prediction="v", precision=precision
+            schedule=schedule,
+            size=size,
+            unet=network,
+            vae=vae,
+            prediction="v",
+            precision=precision,
+            residency=residency,
         )
         width = network.config.joint_attention_dim
         prompts = Prompts(

@@ -137,9 +137,13 @@ def unet(
     return made
 
 
-def autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 where the hardware multiplies it."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device))
+def autocast(device: torch.device, cached: bool = True) -> torch.autocast:
+    """bfloat16 where the hardware multiplies it.
+
+    cached: keep weights' half copies while it lasts: of use to what is asked more than once.
+    """
+    enabled = multiplies_bfloat16(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=cached)
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

@@ -1,5 +1,6 @@
 """Random networks of the published architectures at reduced width, saved in each published layout."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -275,6 +276,20 @@ def deepfloyd_folder(folder: Path) -> Path:
     UNet2DConditionModel(**deepfloyd_sizes()).save_pretrained(folder / "unet")
     scheduler(beta_schedule="squaredcos_cap_v2").save_pretrained(folder / "scheduler")
     t5(folder, "", TOKEN)
+    return folder
+
+
+def marigold_folder(folder: Path, told: Mapping[str, Any] | None = None) -> Path:
+    """As the hub has Marigold of depth; `told` is what its model_index.json says."""
+    unet(in_channels=8).save_pretrained(folder / "unet")
+    randomised(vae()).save_pretrained(folder / "vae")
+    scheduler(prediction_type="v_prediction", timestep_spacing="trailing").save_pretrained(
+        folder / "scheduler"
+    )
+    tokenizer().save_pretrained(folder / "tokenizer")
+    torch.manual_seed(5)
+    CLIPTextModel(text_config(TOKEN)).save_pretrained(folder / "text_encoder")
+    (folder / "model_index.json").write_text(json.dumps(told or {"prediction_type": "depth"}))
     return folder
 
 

@@ -25,7 +25,7 @@ from threestudio_like.records import Example, View
 
 log = logging.getLogger(__name__)
 VALIDATION_VIEWS = 8  # of each held-out object
-ROUND = 0.1  # a solid of revolution has no more of its outlines than this on one side only; a ball .03, a cup .07
+ROUND = 0.1  # of the outlines of a solid of revolution no more is on one side only; a ball .03, a cup .07
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from systems.base import Optimization, Weight
 from systems.learn import Learn, Pace
@@ -82,6 +82,9 @@ class Denoise(Learn):
             optimization=optimization,
             draw_every=draw_every,
         )
+        if isinstance(evaluation.sampler, nn.Module):  # which can be called, too
+            given = type(evaluation.sampler).__name__
+            raise ValueError(f"evaluation.sampler: expected a sampler, such as ddim; got a {given}")
         self.rules = training
         self.evaluation = evaluation
 
@@ -107,6 +110,10 @@ class Denoise(Learn):
     def sample(self, condition: Condition, noise: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
         """From the average."""
         return sampled(self.averaged, self.evaluation, condition, noise)
+
+    def described(self) -> Mapping[str, Any]:
+        """As the prior says."""
+        return self.averaged.described()
 
     def score(self, batch: Example) -> dict[str, float]:
         """By name; a subclass adds its own."""

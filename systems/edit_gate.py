@@ -105,7 +105,7 @@ class EditGate(Observe):
             }
             self.answers.append(EditScore(question.names[i], question.kinds[i], *scales, scores))
 
-    def on_train_end(self) -> None:
+    def on_fit_end(self) -> None:
         """The tables, when all tasks are done."""
         if self.trainer.global_step < self.trainer.max_steps:
             return

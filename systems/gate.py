@@ -200,7 +200,7 @@ class Gate(Observe):
         found = camera(poses(rng, self.distillation.views, subject.cameras), subject.cameras)
         return found._replace(c2w=found.c2w.to(self.device), fov_y=found.fov_y.to(self.device))
 
-    def on_train_end(self) -> None:
+    def on_fit_end(self) -> None:
         """The verdict, when all tasks are done."""
         if self.trainer.global_step < self.trainer.max_steps:
             return

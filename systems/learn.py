@@ -82,9 +82,23 @@ class Learn(System):
         self.log_dict({f"validation/{name}": value for name, value in means.items()}, sync_dist=True)
         self.export()
 
-    def on_train_end(self) -> None:
-        """Export what a stop, or the last step, leaves."""
+    def on_fit_end(self) -> None:
+        """Export what a stop, or the last step, leaves; a kill may have come before its validation."""
+        trainer = self.trainer
+        seen = trainer.global_step * trainer.accumulate_grad_batches
+        due = trainer.enable_validation and seen and seen % trainer.val_check_interval == 0
+        if due and self.measured.get("steps") != trainer.global_step:
+            trainer.validating = True
+            trainer.fit_loop.epoch_loop.val_loop.run()
         self.export()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The last scores, for the card."""
+        checkpoint["measured"] = self.measured
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Those of before."""
+        self.measured = checkpoint.get("measured", {})  # one of before this was kept has none
 
     def described(self) -> Mapping[str, Any]:
         """What the card says of the network itself."""

@@ -77,7 +77,7 @@ class SMLD(Denoise):
     def on_train_start(self) -> None:
         """Say where NCSNv2 would begin the ladder (Song and Ermon 2020, technique 1)."""
         held_out = [self.prior.encode(batch.target.rgba) for batch in self.trainer.val_dataloaders or ()]
-        if held_out:
+        if sum(map(len, held_out)) > 1:
             start, distance = float(self.prior.ladder.sigmas[0]), largest_distance(torch.cat(held_out))
             log.info("the ladder begins at %.3g; two of the data are up to %.3g apart", start, distance)
 

@@ -6,8 +6,7 @@ Validation prints the gate: samples must beat a copy of the input, and must need
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -36,10 +35,6 @@ class Zero123Training(Denoise):
             guess, truth = self.prior.regressed(condition), self.prior.encode(batch.target.rgba)
             losses |= {"lift": F.mse_loss(guess, truth), "chroma": F.mse_loss(hue(guess), hue(truth))}
         return losses
-
-    def described(self) -> Mapping[str, Any]:
-        """How it is told the picture and the pose."""
-        return self.averaged.described()
 
     def score(self, batch: Example) -> dict[str, float]:
         """The gate (a): what is shown, against what it must beat."""

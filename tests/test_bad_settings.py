@@ -159,6 +159,7 @@ VALUES: list[tuple[str, Any, str]] = [
     (f"{C}.system.guidance.image.cfg.scale", math.nan, "expected a finite number, got NaN"),
     (f"{C}.system.guidance.image.prior", "zero123", ""),
     (f"{C}.system.guidance.image.prior.dropout", 1.1, f"{SHARE} 1.1"),
+    (f"{C}.system.guidance.view.prior.dropout", 0.5, "expected a number from 0 to 0.333333, got 0.5"),
     (f"{C}.system.guidance.image.prior.denoiser.widths", 64, "expected"),
     (f"{C}.system.guidance.image.prior.denoiser.widths", [64, 0], "expected"),
     (f"{C}.system.guidance.image.prior.denoiser.widths", [64, "b"], "expected"),

@@ -74,6 +74,8 @@ Bits = Annotated[int, Between(1, 28, False)]  # of a table's length
 Positive = Annotated[Number, Between(0, math.inf, True)]
 NonNegative = Annotated[Number, Between(0, math.inf, False)]
 Share = Annotated[Number, Between(0, 1, False)]
+Fraction = Annotated[Number, Between(0, 1, True)]
+Third = Annotated[Number, Between(0, 1 / 3, False)]
 Latitude = Annotated[Number, Between(-90, 90, False)]  # degrees
 Opening = Annotated[Number, Between(0, 180, True)]  # field of view, degrees
 

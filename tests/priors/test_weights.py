@@ -52,3 +52,18 @@ def test_bundled_weights_fit_their_yaml_and_have_cards(name):
     trained = hydra.utils.instantiate(config.prior, _convert_="all").state_dict()
     assert all(not torch.equal(trained[key], untrained[key]) for key in trained if key.endswith("weight"))
     assert {"data", "steps", "metrics", "licence"} <= set(card(name))
+
+
+def test_what_the_card_says_of_training_must_be_so(tmp_path):
+    class Told(nn.Linear):
+        def described(self):
+            return {"prediction": "x0", "pixels": 32}
+
+    file = str(tmp_path / "net.safetensors")
+    save(Told(2, 1), tmp_path / "net", {"prediction": "x0"})  # says nothing of pixels
+    load(Told(2, 1), file)
+    save(Told(2, 1), tmp_path / "net", {"prediction": "eps"})
+    with pytest.raises(ValueError, match=r"was trained with prediction = 'eps'; here it is 'x0'$"):
+        load(Told(2, 1), file)
+    (tmp_path / "net.json").unlink()  # weights alone are taken at their word
+    load(Told(2, 1), file)

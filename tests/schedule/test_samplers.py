@@ -176,5 +176,11 @@ def test_clipping_keeps_pictures_in_range():
 def test_levels():
     assert leading(1000, 4) == [750, 500, 250, 0]
     assert leading(3, 4) == [2, 1, 0]
+    assert leading(10, 6) == [8, 6, 5, 3, 1, 0]
+    for count in (7, 501, 999):  # no hole, whether it divides or not
+        levels = leading(1000, count)
+        gaps = {high - low for high, low in zip(levels, levels[1:], strict=False)}
+        assert len(levels) == count and levels[-1] == 0 and gaps <= {1000 // count, 1000 // count + 1}
+        assert 1000 - levels[0] <= 1000 // count + 1
     assert from_level(300, 4) == [300, 200, 100, 0]
     assert from_level(2, 10) == [2, 1, 0]

@@ -32,18 +32,26 @@ class Fit(Learn):
 
 
 @pytest.fixture
-def system(tmp_path):
-    prior = nn.Linear(1, 1, bias=False)
-    nn.init.zeros_(prior.weight)
-    made = Fit(
-        prior=prior,
-        pace=Pace(0.5, linear(start=0.0, end=1.0, begin=0, until=4)),
-        card={"data": "one"},
-        seed=0,
-        weights={"square": constant(value=1.0)},
-        optimization=Optimization(partial(torch.optim.SGD), {"prior": 0.5}),
-        draw_every=10,
-    )
+def make():
+    def made():
+        prior = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(prior.weight)
+        return Fit(
+            prior=prior,
+            pace=Pace(0.5, linear(start=0.0, end=1.0, begin=0, until=4)),
+            card={"data": "one"},
+            seed=0,
+            weights={"square": constant(value=1.0)},
+            optimization=Optimization(partial(torch.optim.SGD), {"prior": 0.5}),
+            draw_every=10,
+        )
+
+    return made
+
+
+@pytest.fixture
+def system(make, tmp_path):
+    made = make()
     made._trainer = SimpleNamespace(
         global_step=7,
         accumulate_grad_batches=1,
@@ -106,3 +114,40 @@ def test_scores_are_means_with_noise_that_is_the_same_each_time(system, tmp_path
     assert [card["metrics"]["weight"] for card in cards] == [0.75, 1.25]
     assert cards[0]["metrics"]["draw"] == cards[1]["metrics"]["draw"]
     assert cards[0]["steps"] == 7 and cards[0]["data"] == "one"
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.parametrize(("last", "validated"), [(6, 6), (7, 6)])
+def test_killed_after_its_last_checkpoint_it_ends_with_the_same_card(make, tmp_path, last, validated):
+    """Nothing is left to fit then, and a validation that was due may be missing."""
+    batches = [SimpleNamespace(step=step) for step in range(last)]
+
+    def fit(begin=None):
+        kept = Checkpoints(every=last)
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        trainer = Trainer(
+            max_steps=last,
+            default_root_dir=tmp_path,
+            accelerator="cpu",
+            val_check_interval=3,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            callbacks=[kept],
+            **quiet,
+        )
+        loaders = [DataLoader(some, batch_size=None) for some in (batches, batches[:1])]
+        system = make()
+        trainer.fit(system, *loaders, ckpt_path=begin, weights_only=True)
+        return trainer
+
+    fit()
+    exported = [tmp_path / "weights.json", tmp_path / "weights.safetensors"]
+    whole = [file.read_bytes() for file in exported]
+    card = json.loads(whole[0])
+    assert card["steps"] == last and card["metrics"]["steps"] == validated
+    for file in exported:
+        file.unlink()
+    trainer = fit(tmp_path / "checkpoints" / "last.ckpt")
+    assert [file.read_bytes() for file in exported] == whole
+    if validated == last:
+        assert "validation/weight" in trainer.callback_metrics

@@ -68,15 +68,15 @@ def read(folder: Path) -> list[Pair]:
         lines = json.loads(file.read_text())
         return [
             Pair(
-                name=line["name"],
-                instruction=line["instruction"],
+                name=str(line["name"]),
+                instruction=str(line["instruction"]),
                 before=_picture(folder / line["before"]),
                 after=_picture(folder / line["after"]),
                 told={},
             )
             for line in lines
         ]
-    except (json.JSONDecodeError, KeyError, TypeError, OSError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError, OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"path: {file} is damaged, or a picture of it is: {error}") from error
 
 
@@ -123,11 +123,11 @@ class Generated(Pairs):
         self.pairs = [pair for pair in found if not held_out(pair.name)]
         if not self.pairs:
             raise ValueError(f"path: none of the {len(found)} pairs in {path} may be trained on")
-        size = self.pairs[0].before.shape[0]
-        if size != cameras.size:
-            raise ValueError(
-                f"cameras.size: must be {size}, as the pictures in {path} are; not {cameras.size}"
-            )
+        for size in (side for pair in self.pairs for side in (*pair.before.shape[:2], *pair.after.shape[:2])):
+            if size != cameras.size:
+                raise ValueError(
+                    f"cameras.size: must be {size}, as the pictures in {path} are; not {cameras.size}"
+                )
 
     def example(self, step: int, first: int, count: int, *, kept: bool) -> Example:
         """Drawn pairs, and generated ones in the place of the last."""

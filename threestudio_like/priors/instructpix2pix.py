@@ -18,7 +18,7 @@ from threestudio_like.priors.sentence import Frozen
 from threestudio_like.priors.text import Text
 from threestudio_like.priors.unet import BLOCK, Denoiser, Gain
 from threestudio_like.priors.weights import load, widen
-from threestudio_like.ranges import Share, Side
+from threestudio_like.ranges import Side, Third
 from threestudio_like.records import Camera, View
 from threestudio_like.schedule.prediction import Prediction
 from threestudio_like.schedule.vp import VP
@@ -40,7 +40,7 @@ class InstructPix2Pix(Pixels):
         denoiser: Denoiser,
         prediction: Prediction,
         text: Text | Frozen,
-        dropout: Share,
+        dropout: Third,
         begin: str | None,
         weights: str | None,
     ) -> None:

@@ -19,6 +19,8 @@ from threestudio_like.ranges import Side
 from threestudio_like.schedule.ve import VE, Overlapping, betas
 from threestudio_like.schedule.vp import VP
 
+LEAST = 1e-3  # noise of pictures in [-1, 1] that float32 still tells from none: alpha_bar is 1 - sigma^2
+
 
 class NCSN(Unconditional):
     """A noise-conditional score network of pictures in [-1, 1].
@@ -33,6 +35,8 @@ class NCSN(Unconditional):
     ) -> None:
         if isinstance(ladder, Overlapping):
             ladder = ladder.ladder(math.prod((denoiser.channels, size, size)))
+        if ladder.sigmas[-1] < LEAST:
+            raise ValueError(f"ladder: ends at {float(ladder.sigmas[-1]):.4g}; expected {LEAST:g} or more")
         schedule = VP(betas=betas(ladder.sigmas))
         super().__init__(schedule=schedule, size=size, denoiser=denoiser, prediction="eps", weights=weights)
         self.ladder = ladder

@@ -5,7 +5,7 @@ A picture over white and its alpha, scaled to [-1, 1]: 4 channels, or the first 
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,7 @@ class Network(Protocol):
     """(x_t, t, condition) -> a raw prediction of the shape of x_t: unet.Denoiser, points.Denoiser."""
 
     channels: int
+    multiple: int  # what a picture's side must be a multiple of
 
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """The raw prediction."""
@@ -39,9 +40,23 @@ class Pixels(Prior):
 
     def __init__(self, *, schedule: VP, size: int, denoiser: Network) -> None:
         super().__init__()
+        if size % denoiser.multiple:
+            raise ValueError(
+                f"size: must be a multiple of {denoiser.multiple}, for this denoiser; not {size}"
+            )
+        if denoiser.channels > CHANNELS:
+            given = denoiser.channels
+            raise ValueError(f"denoiser.channels: pictures have {CHANNELS}, or the first few; not {given}")
         self.schedule = schedule
         self.denoiser = denoiser
         self.shape = (denoiser.channels, size, size)
+
+    def described(self) -> dict[str, Any]:
+        """What weights were trained for, for their card: other numbers of this make nonsense of them."""
+        sigma = (1 - self.schedule.alpha_bar).sqrt()
+        some = ", ".join(f"{float(sigma[i]):.3g}" for i in (0, len(sigma) // 2, -1))
+        noise = f"{len(sigma)} levels, sigma {some}"
+        return {"pixels": self.shape[1], "prediction": self.prediction, "noise": noise}
 
     def encode(self, image: Float[Tensor, "B H W 4"]) -> Float[Tensor, "B C h w"]:
         """Resized (averaged where it shrinks) and scaled to [-1, 1]."""

@@ -23,7 +23,7 @@ class Denoiser(nn.Module):
 
     def __init__(self, *, channels: Count, width: Count, depth: Count) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.multiple = channels, 1
         self.enter = nn.Linear(channels, width)
         self.levels = nn.ModuleList(nn.Linear(LEVEL_CHANNELS, 2 * width) for _ in range(depth))
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))

@@ -75,6 +75,7 @@ class Denoiser(nn.Module):
         # at low noise v is almost x_t, pixel by pixel: a gain for each level learns that quickest
         self.gain = Gain(channels)
         self.channels, self.image_channels = channels, image_channels
+        self.multiple = BLOCK * 2 ** (len(widths) - 1)
         self.takes_tokens = token_channels is not None
         self.vector_channels = 4 * widths[0]  # diffusers' time embedding
 

@@ -32,9 +32,10 @@ def find(weights: str, key: str = "weights") -> Path:
 
 
 def load(module: nn.Module, weights: str) -> None:
-    """Fill `module`; every name and shape must fit."""
+    """Fill `module`; every name and shape must fit, and what the card says of how it was trained."""
     path = find(weights)
     fill(module, read(path), path)
+    check_card(module, weights)
 
 
 def read(path: Path, key: str = "weights") -> dict[str, torch.Tensor]:
@@ -81,6 +82,19 @@ def widen(module: nn.Module, weights: str, name: str, new: str) -> None:
     state[name][:, : given.shape[1]] = given
     state |= {key: value for key, value in own.items() if key.startswith(new)}
     fill(module, state, path)
+    check_card(module, weights)
+
+
+def check_card(module: nn.Module, weights: str) -> None:
+    """That the card, where there is one, says nothing else than `module.described()`."""
+    if not hasattr(module, "described") or not find(weights).with_suffix(".json").is_file():
+        return
+    told = card(weights)
+    for name, own in module.described().items():  # type: ignore[operator]
+        if told.get(name, own) != own:
+            raise ValueError(
+                f"weights: {find(weights)} was trained with {name} = {told[name]!r}; here it is {own!r}"
+            )
 
 
 def save(module: nn.Module, path: Path, card: Mapping[str, Any]) -> None:

@@ -8,6 +8,8 @@ concatenated too; flat.py, features that are only told the pose, is the control.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -21,7 +23,7 @@ from threestudio_like.priors.pixels import CHANNELS, Pixels, without
 from threestudio_like.priors.pose import Pose
 from threestudio_like.priors.unet import BLOCK, Denoiser, autocast
 from threestudio_like.priors.weights import load
-from threestudio_like.ranges import Share, Side
+from threestudio_like.ranges import Side, Third
 from threestudio_like.records import Camera, View
 from threestudio_like.schedule.prediction import Prediction
 from threestudio_like.schedule.vp import VP
@@ -45,7 +47,7 @@ class Zero123(Pixels):
         prediction: Prediction,
         pose: Pose | Token,
         lift: Lift | Flat | None,
-        dropout: Share,
+        dropout: Third,
         weights: str | None,
     ) -> None:
         super().__init__(schedule=schedule, size=size, denoiser=denoiser)
@@ -79,10 +81,10 @@ class Zero123(Pixels):
         assert condition.image is not None and condition.vector is not None
         return Condition(vector=torch.zeros_like(condition.vector), image=torch.zeros_like(condition.image))
 
-    def described(self) -> dict[str, str | int]:
-        """What it is told, for the card."""
+    def described(self) -> dict[str, Any]:
+        """And what it is told."""
         lift = "none" if self.lift is None else type(self.lift).__name__.lower()
-        return {"pixels": self.shape[1], "pose": type(self.pose).__name__.lower(), "lift": lift}
+        return {**super().described(), "pose": type(self.pose).__name__.lower(), "lift": lift}
 
     def regressed(self, condition: Condition) -> Float[Tensor, "B C h w"]:
         """The target picture as the lifted features alone tell it."""

@@ -6,18 +6,19 @@ Both start at any t: from pure noise at T - 1, or from a picture noised to a low
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from threestudio_like.ranges import Bounds as Range
 from threestudio_like.ranges import Share
 from threestudio_like.schedule.vp import VP
 
 Eps = Callable[[Tensor, Tensor], Tensor]  # (x_t, t [B]) -> eps
-Bounds = Sequence[float] | None
+Bounds = Range | None
 # (eps, pure noise, levels, schedule) -> pictures: one of the functions below, or langevin.annealed, with its
 # settings given
 Sampler = Callable[[Eps, Tensor, list[int], VP], Tensor]
@@ -26,7 +27,7 @@ Sampler = Callable[[Eps, Tensor, list[int], VP], Tensor]
 def leading(num_steps: int, count: int) -> list[int]:
     """At most `count` of T levels, falling, evenly spaced, the last of them 0 (diffusers' "leading")."""
     count = min(count, num_steps)
-    return [(num_steps // count) * i for i in reversed(range(count))]
+    return [num_steps * i // count for i in reversed(range(count))]
 
 
 def from_level(t: int, count: int) -> list[int]:

@@ -64,7 +64,10 @@ class VE(nn.Module):
     def __init__(self, *, sigmas: Float[Tensor, " L"]) -> None:
         super().__init__()
         if not (sigmas.diff() < 0).all() or sigmas[-1] <= 0:
-            raise ValueError(f"sigmas: expected positive numbers that fall, got {sigmas.tolist()}")
+            some = ", ".join(f"{float(sigma):.4g}" for sigma in sigmas[:3])
+            raise ValueError(
+                f"sigmas: expected positive numbers that fall, got {some}, ...; is end below start?"
+            )
         self.register_buffer("sigmas", sigmas.float(), persistent=False)
 
     @property

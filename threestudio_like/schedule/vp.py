@@ -11,15 +11,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from threestudio_like.ranges import Count, NonNegative, Positive
+from threestudio_like.ranges import Count, Fraction, NonNegative, Positive
 
 
-def linear(num_steps: int, start: float, end: float) -> Float[Tensor, " T"]:
+def linear(num_steps: Count, start: Fraction, end: Fraction) -> Float[Tensor, " T"]:
     """Betas of DDPM: evenly spaced."""
     return torch.linspace(start, end, num_steps, dtype=torch.float64)
 
 
-def scaled_linear(num_steps: int, start: float, end: float) -> Float[Tensor, " T"]:
+def scaled_linear(num_steps: Count, start: Fraction, end: Fraction) -> Float[Tensor, " T"]:
     """Betas of Stable Diffusion: evenly spaced roots, squared."""
     return torch.linspace(math.sqrt(start), math.sqrt(end), num_steps, dtype=torch.float64) ** 2
 

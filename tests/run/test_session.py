@@ -227,11 +227,12 @@ DAMAGES = [
 ]
 
 
-def test_damaged_runs(run, refused) -> None:
+@pytest.mark.parametrize("damages", [DAMAGES[::3], pytest.param(DAMAGES, marks=pytest.mark.slow)])
+def test_damaged_runs(run, refused, damages) -> None:
     short = [f"stages.{name}.trainer.max_steps=1" for name in ("first", "second")]
     folder = run("plan=[first]", *short) / "tiny/a-configured-prompt"
     (folder / "second/checkpoints").mkdir(parents=True)
-    for name, content, line in DAMAGES:
+    for name, content, line in damages:
         file = folder / name
         before = file.read_bytes() if file.exists() else b""
         file.write_bytes(content)

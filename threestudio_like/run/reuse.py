@@ -32,8 +32,9 @@ def key(name: str, tree: Mapping[str, Any], folder: RunFolder) -> str:
     around = [[each, repr(tree.get(each))] for each in ROOTS]
     words = {str(value) for _, value in leaves({**values, "init": tree.get("init")}, "")}
     code = [folder.manifest.get(each) for each in CIRCUMSTANCES]
-    if str(folder.manifest.get("revision")).endswith("+"):
-        code.append((folder.path / CHANGES).read_text())
+    changes = folder.path / CHANGES
+    if str(folder.manifest.get("revision")).endswith("+") and changes.is_file():
+        code.append(changes.read_text())
     return digest(settings, around, code, stamps(words))
 
 

@@ -36,7 +36,7 @@ class Given(LightningDataModule):
 class Pixelwise(torch.nn.Module):
     """The smallest network of pictures."""
 
-    channels = 4
+    channels, multiple = 4, 1
 
     def __init__(self) -> None:
         super().__init__()

@@ -84,9 +84,9 @@ class Learn(System):
 
     def on_fit_end(self) -> None:
         """Export what a stop, or the last step, leaves; a kill may have come before its validation."""
-        trainer = self.trainer
+        trainer, every = self.trainer, self.trainer.val_check_interval
         seen = trainer.global_step * trainer.accumulate_grad_batches
-        due = trainer.enable_validation and seen and seen % trainer.val_check_interval == 0
+        due = trainer.enable_validation and isinstance(every, int) and seen > 0 and seen % every == 0
         if due and self.measured.get("steps") != trainer.global_step:
             trainer.validating = True
             trainer.fit_loop.epoch_loop.val_loop.run()

@@ -57,8 +57,12 @@ def test_dropout_counted_over_many_examples(zero123, views):
 
 
 def test_the_card_says_what_it_is_told(zero123):
-    assert zero123().described() == {"pixels": 16, "pose": "pose", "lift": "lift"}
-    assert zero123(lifted=False).described() == {"pixels": 16, "pose": "pose", "lift": "none"}
+    prior = zero123()
+    sigma = (1 - prior.schedule.alpha_bar).sqrt()
+    told = {"pixels": 16, "prediction": prior.prediction, "pose": "pose", "lift": "lift"}
+    noise = prior.described().pop("noise")
+    assert prior.described() == {**told, "noise": noise} and noise.startswith(f"{len(sigma)} levels, sigma ")
+    assert zero123(lifted=False).described() == {**told, "noise": noise, "lift": "none"}
 
 
 def test_mistakes(zero123, views, small_denoiser):

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from threestudio_like.data.cameras import Pose as Place
 from threestudio_like.ops.camera import orbit
 from threestudio_like.priors.instructpix2pix import InstructPix2Pix
 from threestudio_like.priors.lift import Lift
@@ -177,3 +178,16 @@ def reads(text_to_image, views):
             assert (condition.tokens[0] - told.null(condition).tokens[0]).abs().max() > 1e-3
 
     return check
+
+
+@pytest.fixture
+def disc():
+    """(side) -> a view of a disc of noise."""
+
+    def seen(side: int) -> View:
+        y, x = torch.meshgrid(*[torch.linspace(-1, 1, side)] * 2, indexing="ij")
+        alpha = (x**2 + y**2 < 0.5).float()[None, ..., None]
+        rgb = torch.rand(1, side, side, 3, generator=torch.Generator().manual_seed(1))
+        return View(Place(40.0, 25.0, 1.6, 49.0).camera(side), rgb, alpha)
+
+    return seen

@@ -10,7 +10,6 @@ from threestudio_like.losses.reference import depth_pearson
 from threestudio_like.metrics.cues import depth_error, median_angle
 from threestudio_like.priors.cues import Cues, Guess
 from threestudio_like.priors.weights import save
-from threestudio_like.records import View
 
 
 def cues(weights: str | None = None) -> Cues:
@@ -18,14 +17,7 @@ def cues(weights: str | None = None) -> Cues:
     return Cues(size=16, widths=[8, 16, 16], tail=4, groups=4, spread=0.1, weights=weights)
 
 
-def disc(side: int) -> View:
-    y, x = torch.meshgrid(*[torch.linspace(-1, 1, side)] * 2, indexing="ij")
-    alpha = (x**2 + y**2 < 0.5).float()[None, ..., None]
-    rgb = torch.rand(1, side, side, 3, generator=torch.Generator().manual_seed(1))
-    return View(Pose(40.0, 25.0, 1.6, 49.0).camera(side), rgb, alpha)
-
-
-def test_normals_are_turned_into_the_world(monkeypatch):
+def test_normals_are_turned_into_the_world(monkeypatch, disc):
     """A network that sees everything face the camera: in the world that is the camera's own direction."""
     network, view = cues(), disc(16)
     facing = torch.tensor([0.0, 0.0, 1.0]).expand(1, 16, 16, 3)
@@ -43,7 +35,7 @@ def test_normals_are_turned_into_the_world(monkeypatch):
 
 
 @pytest.mark.parametrize("side", [16, 32, 12, 50])
-def test_answers_have_the_picture_s_size_and_unit_normals(side):
+def test_answers_have_the_picture_s_size_and_unit_normals(side, disc):
     view = disc(side)
     seen = cues()(view)
     inside = view.alpha[..., 0] > 0

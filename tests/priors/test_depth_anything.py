@@ -7,10 +7,8 @@ import pytest
 import torch
 from transformers import DepthAnythingForDepthEstimation
 
-from threestudio_like.data.cameras import Pose
 from threestudio_like.losses.reference import depth_pearson
 from threestudio_like.priors.depth_anything import MEAN, STD, DepthAnything
-from threestudio_like.records import View
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +21,7 @@ def estimator(folder, **changes) -> DepthAnything:
     return DepthAnything(weights=str(folder), **values | changes)
 
 
-def disc(side: int) -> View:
-    y, x = torch.meshgrid(*[torch.linspace(-1, 1, side)] * 2, indexing="ij")
-    alpha = (x**2 + y**2 < 0.5).float()[None, ..., None]
-    rgb = torch.rand(1, side, side, 3, generator=torch.Generator().manual_seed(1))
-    return View(Pose(40.0, 25.0, 1.6, 49.0).camera(side), rgb, alpha)
-
-
-def test_depth_is_what_the_network_says_near_where_disparity_is_great(folder, tmp_path):
+def test_depth_is_what_the_network_says_near_where_disparity_is_great(folder, tmp_path, disc):
     """Of a picture over white, in ImageNet's colours; the metric kind says depth itself."""
     view = disc(56)
     pixels = (view.rgba[..., :3] - torch.tensor(MEAN)) / torch.tensor(STD)
@@ -48,7 +39,7 @@ def test_depth_is_what_the_network_says_near_where_disparity_is_great(folder, tm
         assert (seen.depth[view.alpha == 0] == 0).all() and seen.normal is None and seen.rgb is view.rgb
 
 
-def test_other_sizes_are_looked_at_in_its_own(folder):
+def test_other_sizes_are_looked_at_in_its_own(folder, disc):
     one, asked = estimator(folder), []
     one.network.register_forward_pre_hook(
         lambda module, args, kwargs: asked.append(kwargs["pixel_values"].shape), with_kwargs=True

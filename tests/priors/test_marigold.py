@@ -9,7 +9,6 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, MarigoldDepthPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from threestudio_like.data.cameras import Pose
 from threestudio_like.losses.reference import depth_pearson
 from threestudio_like.priors.marigold import Marigold
 from threestudio_like.records import View
@@ -33,13 +32,6 @@ def estimator(folder, **changes) -> Marigold:
     return Marigold(weights=str(folder), **values | changes)
 
 
-def disc(side: int) -> View:
-    y, x = torch.meshgrid(*[torch.linspace(-1, 1, side)] * 2, indexing="ij")
-    alpha = (x**2 + y**2 < 0.5).float()[None, ..., None]
-    rgb = torch.rand(1, side, side, 3, generator=torch.Generator().manual_seed(1))
-    return View(Pose(40.0, 25.0, 1.6, 49.0).camera(side), rgb, alpha)
-
-
 def pipelines(folder, view: View, seed: int = 4) -> torch.Tensor:
     """What diffusers' own pipeline says, in [0, 1]."""
     parts = {name: kind.from_pretrained(folder / name) for name, kind in PARTS.items()}
@@ -51,7 +43,7 @@ def pipelines(folder, view: View, seed: int = 4) -> torch.Tensor:
     return pipeline(picture, generator=chance, output_type="pt", **options).prediction
 
 
-def test_it_says_what_the_pipeline_says(folder):
+def test_it_says_what_the_pipeline_says(folder, disc):
     view = disc(16)
     theirs = pipelines(folder, view)
     one = estimator(folder)
@@ -63,7 +55,7 @@ def test_it_says_what_the_pipeline_says(folder):
 
 
 @pytest.mark.parametrize(("kind", "sign"), [("depth", 1), ("disparity", -1)])
-def test_depth_lies_around_the_cameras_distance(folder, tmp_path, kind, sign):
+def test_depth_lies_around_the_cameras_distance(folder, tmp_path, kind, sign, disc):
     place = shutil.copytree(folder, tmp_path / kind)
     (place / "model_index.json").write_text(json.dumps({"prediction_type": kind}))
     view = disc(16)
@@ -76,7 +68,7 @@ def test_depth_lies_around_the_cameras_distance(folder, tmp_path, kind, sign):
     assert (seen.depth[view.alpha == 0] == 0).all() and seen.normal is None and seen.rgb is view.rgb
 
 
-def test_other_sizes_are_looked_at_in_its_own(folder):
+def test_other_sizes_are_looked_at_in_its_own(folder, disc):
     one, asked, view = estimator(folder), [], disc(40)
     told = one.told
     one.told = lambda rgb: asked.append(rgb) or told(rgb)

@@ -15,6 +15,13 @@ from systems.learn import Learn, Pace
 from threestudio_like.run.checkpoints import Checkpoints
 from threestudio_like.schedule.anneal import constant, linear
 
+QUIET = {
+    "accelerator": "cpu",
+    "logger": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+
 
 class Fit(Learn):
     """One number that is to be 1."""
@@ -78,14 +85,7 @@ def test_the_average_forgets_its_start_and_then_keeps_its_share(system):
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 @pytest.mark.filterwarnings("ignore:.*have no `val_dataloader`")
 def test_a_checkpoint_has_the_average_of_its_last_step(system, tmp_path):
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = Trainer(
-        max_steps=6,
-        default_root_dir=tmp_path,
-        accelerator="cpu",
-        callbacks=[Checkpoints(every=4)],
-        **quiet,
-    )
+    trainer = Trainer(max_steps=6, default_root_dir=tmp_path, callbacks=[Checkpoints(every=4)], **QUIET)
     trainer.fit(system, DataLoader([SimpleNamespace(step=step) for step in range(6)], batch_size=None))
     saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     assert saved["global_step"] == 6
@@ -123,21 +123,17 @@ def test_killed_after_its_last_checkpoint_it_ends_with_the_same_card(make, tmp_p
     batches = [SimpleNamespace(step=step) for step in range(last)]
 
     def fit(begin=None):
-        kept = Checkpoints(every=last)
-        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
         trainer = Trainer(
             max_steps=last,
             default_root_dir=tmp_path,
-            accelerator="cpu",
             val_check_interval=3,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
-            callbacks=[kept],
-            **quiet,
+            callbacks=[Checkpoints(every=last)],
+            **QUIET,
         )
         loaders = [DataLoader(some, batch_size=None) for some in (batches, batches[:1])]
-        system = make()
-        trainer.fit(system, *loaders, ckpt_path=begin, weights_only=True)
+        trainer.fit(make(), *loaders, ckpt_path=begin, weights_only=True)
         return trainer
 
     fit()

@@ -85,10 +85,12 @@ class Views(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Open what `prepare_data` drew."""
         if self.training is None:
-            training, self.held_out = self._albums()
-            others = training.rows[lopsided(training) > ROUND] if self.favour > 1 else training.rows
-            rows = np.concatenate([training.rows, np.tile(others, self.favour - 1)])
-            self.training = training._replace(rows=rows)
+            self.training, self.held_out = self._albums()
+            if self.favour > 1:
+                rows = self.training.rows
+                others = rows[lopsided(self.training) > ROUND]
+                rows = np.concatenate([rows, np.tile(others, self.favour - 1)])
+                self.training = self.training._replace(rows=rows)
 
     def train_dataloader(self) -> DataLoader:
         """The stream from the trainer's step on."""

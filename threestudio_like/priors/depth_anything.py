@@ -7,7 +7,6 @@ of a guessed scale.
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from transformers import DepthAnythingForDepthEstimation
 
 from threestudio_like.priors.cues import placed
-from threestudio_like.priors.published import Precision, folder_with, part
+from threestudio_like.priors.published import Precision, folder_with, part, settings
 from threestudio_like.ranges import Positive, Side
 from threestudio_like.records import View
 
@@ -62,10 +61,7 @@ class DepthAnything(nn.Module):
 
 def check_kind(folder: Path) -> None:
     """That the folder says it is one; another's weights would be read into nothing."""
-    try:
-        told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"weights: {folder / 'config.json'} cannot be read ({error})") from error
+    told = settings(folder / "config.json")
     kind = told.get("model_type") if isinstance(told, dict) else None
     if kind != KIND:
         raise ValueError(f"weights: {folder} is of the kind {kind!r}, not {KIND!r}")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPTextModel
 
 from threestudio_like.priors.cues import placed
-from threestudio_like.priors.published import Precision, folder_with, part
+from threestudio_like.priors.published import Precision, folder_with, part, settings
 from threestudio_like.ranges import Count, Positive, Seed, Side
 from threestudio_like.records import View
 
@@ -89,10 +89,7 @@ class Marigold(nn.Module):
 def told_kind(folder: Path) -> str:
     """Whether it tells depth or disparity; the first published ones, which do not say it, depth."""
     file = folder / "model_index.json"
-    try:
-        told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except ValueError as error:
-        raise ValueError(f"weights: {file} cannot be read ({error})") from error
+    told = settings(file) if file.is_file() else {}
     kind = told.get("prediction_type", "depth") if isinstance(told, dict) else None
     if kind not in KINDS:
         raise ValueError(f"weights: {file} says that it predicts {kind!r}; expected {' or '.join(KINDS)}")

@@ -96,6 +96,14 @@ def cached(name: str, setting: str) -> Path:
         raise ValueError(f"{setting}: {name!r} is not on this machine; {get}") from error
 
 
+def settings(file: Path) -> Any:
+    """What a JSON file holds; ValueError: it is none."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"weights: {file} cannot be read ({error})") from error
+
+
 def part(kind: Any, folder: Path, name: str, precision: Precision) -> Any:
     """One network of a folder, frozen; only tensors are read from its files, never code.
 
@@ -135,9 +143,9 @@ def alone(kind: Any, file: Path, published: Mapping[str, Any], precision: Precis
     beside = file.with_name("config.json")
     diffusers.utils.logging.set_verbosity_error()  # of settings that it does not know
     try:
-        settings = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else dict(published)
+        found = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else dict(published)
         with torch.device("meta"):
-            network = kind.from_config(settings)
+            network = kind.from_config(found)
     except Exception as error:  # a settings' file of any content ends in errors of any kind
         raise ValueError(f"weights: {beside} is not whole: {' '.join(str(error).split())}") from error
     wanted, state = network.state_dict(), checkpoint.tensors(file)

@@ -35,7 +35,7 @@ def load(module: nn.Module, weights: str) -> None:
     """Fill `module`; every name and shape must fit, and what the card says of how it was trained."""
     path = find(weights)
     fill(module, read(path), path)
-    check_card(module, weights)
+    check_card(module, path)
 
 
 def read(path: Path, key: str = "weights") -> dict[str, torch.Tensor]:
@@ -82,19 +82,17 @@ def widen(module: nn.Module, weights: str, name: str, new: str) -> None:
     state[name][:, : given.shape[1]] = given
     state |= {key: value for key, value in own.items() if key.startswith(new)}
     fill(module, state, path)
-    check_card(module, weights)
+    check_card(module, path)
 
 
-def check_card(module: nn.Module, weights: str) -> None:
+def check_card(module: nn.Module, path: Path) -> None:
     """That the card, where there is one, says nothing else than `module.described()`."""
-    if not hasattr(module, "described") or not find(weights).with_suffix(".json").is_file():
+    if not hasattr(module, "described") or not path.with_suffix(".json").is_file():
         return
-    told = card(weights)
+    told = card(str(path))
     for name, own in module.described().items():  # type: ignore[operator]
         if told.get(name, own) != own:
-            raise ValueError(
-                f"weights: {find(weights)} was trained with {name} = {told[name]!r}; here it is {own!r}"
-            )
+            raise ValueError(f"weights: {path} was trained with {name} = {told[name]!r}; here it is {own!r}")
 
 
 def save(module: nn.Module, path: Path, card: Mapping[str, Any]) -> None:

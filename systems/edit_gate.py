@@ -54,7 +54,7 @@ class EditGate(Observe):
         self.evaluation, self.seed = evaluation, seed
         here = (float(evaluation.cfg.image_scale), float(evaluation.cfg.text_scale))
         along = [(float(s), here[1]) for s in image_scales] + [(here[0], float(s)) for s in text_scales]
-        self.here, self.scales = here, sorted({here, *along})
+        self.here, self.scales, self.within = here, sorted({here, *along}), evaluation.cfg.within
         self.answers: list[EditScore] = []
 
     @torch.no_grad()
@@ -82,7 +82,7 @@ class EditGate(Observe):
         """Samples at these scales."""
         prior = self.borrowed.prior
         condition = prior.condition(question.instructions, question.before.camera, question.before)
-        cfg = Dual(image_scale=scales[0], text_scale=scales[1])
+        cfg = Dual(image_scale=scales[0], text_scale=scales[1], within=self.within)
         return prior.decode(sampled(prior, self.evaluation._replace(cfg=cfg), condition, noise))
 
     def judge(

@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent))  # for layouts.py and refusals.py, which several files need
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import pytest  # noqa: E402
 import torch  # noqa: E402
 
 if not torch.cuda.is_available():
@@ -20,3 +21,13 @@ if not torch.cuda.is_available():
 
 for package in ("beartype", "diffusers.models.unets.unet_2d", "hydra.main", "pytorch_lightning", "trimesh"):
     importlib.import_module(package)
+
+
+@pytest.fixture(autouse=True)
+def composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra composes all once more, which takes a second, to learn hydra.mode; here the flag says it."""
+    from hydra._internal.hydra import Hydra
+    from hydra.types import RunMode
+
+    modes = {True: RunMode.MULTIRUN, False: RunMode.RUN}
+    monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: modes[bool({"-m", "--multirun"} & {*sys.argv})])

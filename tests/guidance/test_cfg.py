@@ -96,6 +96,7 @@ def test_perpendicular_corners() -> None:
     parallel = null - 3 * (cond - null)
     assert close(perpendicular(cond, null, parallel[None], ones, 2.0), standard(cond, null, 2.0))
     assert close(perpendicular(cond, null, other[None], 0 * ones, 2.0), standard(cond, null, 2.0))
+    assert close(perpendicular(null, null, other[None], ones, 2.0), null - 2.0 * (other - null))  # no words
     wanted = cond - null
     across = torch.randn_like(wanted)
     across = across - (across * wanted).sum((1, 2, 3), True) / wanted.square().sum((1, 2, 3), True) * wanted
@@ -122,9 +123,23 @@ def test_cfg_does_not_ask_for_what_cancels(form, scale) -> None:
 
 def test_dual_drops_the_words_before_the_picture() -> None:
     prior, (x_t, t, condition) = Telling(), asking(1)
-    out = Dual(image_scale=1.5, text_scale=7.5)(prior, x_t, t, condition)
+    out = Dual(image_scale=1.5, text_scale=7.5, within=[0.0, 1.0])(prior, x_t, t, condition)
     assert [call.tolist() for call in prior.calls] == [[1.0, 0.0, 0.0]]
     assert close(out, (1.5 * 10 + 7.5 * 1) * x_t)
+
+
+def test_dual_guides_within_its_interval_only() -> None:
+    prior, (x_t, t, condition) = Telling(), asking()
+    plain = (condition.tokens[:, :, :1, None] + 10) * x_t
+    guided = (1.5 * 10 + 7.5 * condition.tokens[:, :, :1, None]) * x_t
+    dual, low, high = Dual(image_scale=1.5, text_scale=7.5, within=[0.4, 0.6]), 399 + 0 * t, 400 + 0 * t
+    assert close(dual(prior, x_t, low, condition), plain) and close(
+        dual(prior, x_t, 601 + low * 0, condition), plain
+    )
+    assert [len(call) for call in prior.calls] == [2, 2]  # what does not count is not asked for
+    assert close(dual(prior, x_t, high, condition), guided)
+    mixed = dual(prior, x_t, torch.tensor([399, 600]), condition)
+    assert close(mixed, torch.stack([plain[0], guided[1]]))
 
 
 def test_perpendicular_pushes_away_from_the_words_that_a_prior_names() -> None:
@@ -226,7 +241,7 @@ def test_dual_guidance_of_a_jointly_gaussian_case(image_scale, text_scale) -> No
     pull = s * (weights * means / (variances + s[:, None] ** 2)).sum(-1)
     drift = torch.trapezoid(pull * shrunk(s), s)  # d/ds (shrunk y) = -shrunk pull
 
-    guided = Dual(image_scale=image_scale, text_scale=text_scale)
+    guided = Dual(image_scale=image_scale, text_scale=text_scale, within=[0.0, 1.0])
     starts = torch.tensor([-1.0, 0.0, 1.0]).double().view(3, 1, 1, 1)
     condition = Condition(*(None if field is None else field.expand(3, *field.shape[1:]) for field in told))
     ends = ddim(

@@ -44,7 +44,7 @@ def edit(low: float, high: float) -> Edit:
     def sampler(eps, x_t, levels, schedule):
         return ddim(eps, x_t, levels, schedule, eta=0.0, clip=None)
 
-    cfg = Dual(image_scale=1.0, text_scale=1.0)
+    cfg = Dual(image_scale=1.0, text_scale=1.0, within=[0.0, 1.0])
     return Edit(prior=Darker(), cfg=cfg, levels=Uniform(low=low, high=high), steps=4, sampler=sampler)
 
 

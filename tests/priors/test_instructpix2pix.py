@@ -113,7 +113,9 @@ def test_corners_of_dual_guidance_on_the_network(instructpix2pix, views):
             (0.0, 0.0): null,
         }
         for (image_scale, text_scale), told in corners.items():
-            guided = Dual(image_scale=image_scale, text_scale=text_scale)(prior, x_t, t, condition)
+            guided = Dual(image_scale=image_scale, text_scale=text_scale, within=[0.0, 1.0])(
+                prior, x_t, t, condition
+            )
             torch.testing.assert_close(guided, prior.predict(x_t, t, told), atol=2e-2, rtol=2e-2)
 
 

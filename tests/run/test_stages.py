@@ -62,7 +62,13 @@ def unbroken(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "unbroken"))
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("signum", "code"),
+    [
+        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow),
+        (signal.SIGINT, 130),
+    ],  # test_pipeline.py kills, too
+)
 def test_stopped_and_resumed(run, unbroken: Path, tmp_path: Path, signum: int, code: int) -> None:
     folder = tmp_path / "outputs/tiny/broken"
     with started("name=broken", "experiment=tiny", f"outputs={tmp_path}/outputs", delay=0.15) as process:
@@ -92,7 +98,7 @@ def test_stopped_and_resumed(run, unbroken: Path, tmp_path: Path, signum: int, c
     ("number", "reason"),
     [
         (errno.ENOSPC, r"No space left on device; [\d.]+ MB free there"),
-        (errno.EROFS, "Read-only file system"),
+        pytest.param(errno.EROFS, "Read-only file system", marks=pytest.mark.slow),
     ],
 )
 def test_a_checkpoint_that_cannot_be_written(

@@ -47,7 +47,7 @@ def gate() -> EditGate:
     def sampler(eps, x_t, levels, schedule):
         return ddim(eps, x_t, levels, schedule, eta=0.0, clip=(-1.0, 1.0))
 
-    cfg = Dual(image_scale=1.0, text_scale=1.0)
+    cfg = Dual(image_scale=1.0, text_scale=1.0, within=[0.0, 1.0])
     evaluation = Evaluation(steps=3, sampler=sampler, cfg=cfg, card={"weights": "none"})
     return EditGate(prior=Copier(), evaluation=evaluation, image_scales=[0, 1], text_scales=[1, 2.0], seed=0)
 

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from threestudio_like.priors.base import Condition, Prior
+from threestudio_like.ranges import Shares
 from threestudio_like.schedule.anneal import Number
 
 Eps = Float[Tensor, "B C h w"]
@@ -62,7 +63,10 @@ def perpendicular(
     wanted = cond - null
     unwanted = negatives - null
     along = (unwanted * wanted).sum(dim=(2, 3, 4), keepdim=True)
-    across = unwanted - along / wanted.square().sum(dim=(1, 2, 3), keepdim=True) * wanted
+    length = wanted.square().sum(dim=(1, 2, 3), keepdim=True)
+    across = (
+        unwanted - along / length.clamp(min=torch.finfo(length.dtype).tiny) * wanted
+    )  # d = 0: of no words
     return null + scale * (wanted - (weights[..., None, None, None] * across).sum(dim=0))
 
 
@@ -87,17 +91,26 @@ class CFG:
 
 
 class Dual:
-    """Guidance by a picture and by words: the words are what `tokens` say."""
+    """Guidance by a picture and by words: the words are what `tokens` say.
 
-    def __init__(self, *, image_scale: Number, text_scale: Number) -> None:
-        self.image_scale, self.text_scale = image_scale, text_scale
+    within: the noise, in shares of T, that is guided (Kynkaanniemi et al. 2024); elsewhere the condition is
+    plain.
+    """
+
+    def __init__(self, *, image_scale: Number, text_scale: Number, within: Shares) -> None:
+        self.image_scale, self.text_scale, self.within = image_scale, text_scale, within
 
     def __call__(self, prior: Prior, x_t: Eps, t: Int[Tensor, " B"], condition: Condition) -> Eps:
         """The guided noise."""
+        low, high = (share * prior.schedule.num_steps for share in self.within)
+        inside = (low <= t) & (t <= high)
+        if not inside.any():
+            return prior.predict(x_t, t, condition)
         null = prior.null(condition)
         conditions = [condition, condition._replace(tokens=null.tokens), null]
         both, image, nothing = asked(prior, x_t, t, conditions)
-        return dual(both, image, nothing, self.image_scale, self.text_scale)
+        guided = dual(both, image, nothing, self.image_scale, self.text_scale)
+        return torch.where(inside.view(-1, 1, 1, 1), guided, both)
 
 
 class Perpendicular:

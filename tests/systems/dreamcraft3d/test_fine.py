@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 from pytorch_lightning import Trainer
 
@@ -38,7 +39,10 @@ def test_a_subdivided_stage_is_trained_and_goes_on_from_its_state(built, ball, f
         assert torch.equal(getattr(ours.mesh(), name), getattr(theirs.mesh(), name))
 
 
-def test_cut_while_it_trains_it_ends_alike_where_it_was_stopped(built, ball, tmp_path):
+@pytest.mark.parametrize(
+    "stop", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)]
+)
+def test_cut_while_it_trains_it_ends_alike_where_it_was_stopped(built, ball, tmp_path, stop):
     """Before, at and after the step that cuts."""
     settings = ("scene.geometry.resolution=8", "strategy.at=[2]", "draw_every=1000")
 
@@ -66,12 +70,11 @@ def test_cut_while_it_trains_it_ends_alike_where_it_was_stopped(built, ball, tmp
 
     whole = trained(4, None)
     assert whole.scene.geometry.level == 1
-    for stop in (1, 2, 3):
-        assert trained(stop, None).scene.geometry.level == (stop >= 2)
-        again = trained(4, str(tmp_path / f"{stop}.ckpt"))
-        assert again.scene.geometry.level == 1
-        for name, value in whole.state_dict().items():
-            assert torch.equal(value, again.state_dict()[name]), (stop, name)
+    assert trained(stop, None).scene.geometry.level == (stop >= 2)
+    again = trained(4, str(tmp_path / f"{stop}.ckpt"))
+    assert again.scene.geometry.level == 1
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
 
 
 def test_normals_take_the_colours_place_when_shape_is_due(built, ball):

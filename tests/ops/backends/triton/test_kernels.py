@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[4]
 KERNELS = ROOT / "threestudio_like" / "ops" / "backends" / "triton"
 
@@ -17,6 +19,7 @@ def launched():
             yield f"{file.stem}.{name}"
 
 
+@pytest.mark.slow
 def test_every_kernel_compiles(tmp_path):
     environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -81,6 +81,13 @@ def test_commas_part_paths_in_a_sweep(flag: str) -> None:
     assert quoted([*words, flag])[:3] == ["image='a b.png',null,'c.png'", "prompt='a cup, red'", "name='a,b'"]
 
 
+def test_stages_wait_for_their_experiment_in_a_sweep() -> None:
+    words = ["experiment=a,b", "stages.x.size=3", "+stages.x.rate=1,2", "data@stages.x.data=pairs", "seed=1"]
+    waiting = [words[0], "stages.x.size=choice(3)", words[2], "data@stages.x.data=choice(pairs)", "seed=1"]
+    assert quoted([*words, "-m"]) == [*waiting, "-m"]
+    assert quoted(same := [*words[1:], "experiment=a", "-m"]) == same
+
+
 def test_null_of_a_group() -> None:
     nulls = ["export=null", "geometry@stages.a.system.scene.geometry=null"]
     assert quoted(nulls) == [argument.replace("null", "[]") for argument in nulls]

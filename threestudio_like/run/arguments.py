@@ -11,6 +11,8 @@ from io import StringIO
 from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 from threestudio_like.run.errors import UserError, hint, one_line
 from threestudio_like.run.inputs import PATHS, check_path
@@ -28,6 +30,8 @@ def quoted(arguments: list[str]) -> list[str]:
     """
     sweep = bool(SWEEP & set(arguments))
     words = [quote(argument, sweep=sweep) for argument in arguments]
+    if sweep and any(word.startswith("experiment=") and swept(word) for word in words):
+        words = [deferred(word) for word in words]
     return sorted(words, key=lambda word: word.startswith("-") or not re.match(r"~|.*=", word, re.DOTALL))
 
 
@@ -47,6 +51,21 @@ def quote(argument: str, *, sweep: bool) -> str:
         return f"{key}={quoted_text(value)}"
     values = value.split(",") if sweep else [value]
     return f"{key}=" + ",".join(v if v in ("null", "") else quoted_text(v) for v in values)
+
+
+def deferred(word: str) -> str:
+    """A stage's setting as a sweep of one value: Hydra asks for its key in each job, not before them."""
+    key, _, value = word.partition("=")
+    of_stage = re.match(r"\+{0,2}([\w/]+@)?stages\.", key) and value
+    return f"{key}=choice({value})" if of_stage and not swept(word) else word
+
+
+def swept(word: str) -> bool:
+    """Whether there are several values; what Hydra cannot read is left for it to say so."""
+    try:
+        return OverridesParser.create().parse_override(word).is_sweep_override()
+    except HydraException:
+        return False
 
 
 def quoted_text(value: str) -> str:

@@ -20,6 +20,7 @@ from threestudio_like.data.edits import (
     light,
     nearest_hues,
     remove,
+    replace,
     seen,
     size,
     tint,
@@ -71,6 +72,16 @@ def test_sizes():
         mesh = change.look().mesh
         factors = (mesh.vertices.amax(0) - mesh.vertices.amin(0)) / extent
         torch.testing.assert_close(factors, torch.tensor(SIZES[change.words["more"]]))
+
+
+def test_what_is_put_in_its_place_fills_its_box():
+    before, changes = replace(rng(), thing("red", "blue"))
+    assert sorted(change.words["a"] for change in changes) == ["a box", "a capsule", "a cylinder", "a sphere"]
+    look = next(change.look() for change in changes if change.words["a"] == "a box")
+    for mesh in (before.mesh, look.mesh):
+        corners = torch.stack(mesh.vertices.aminmax(dim=0))
+        torch.testing.assert_close(corners, torch.stack(before.mesh.vertices.aminmax(dim=0)))
+    torch.testing.assert_close(look.mesh.rgb, before.mesh.rgb.mean(0).expand_as(look.mesh.rgb))
 
 
 @pytest.mark.parametrize("seed", range(6))

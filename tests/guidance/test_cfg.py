@@ -140,6 +140,9 @@ def test_dual_guides_within_its_interval_only() -> None:
     assert close(dual(prior, x_t, high, condition), guided)
     mixed = dual(prior, x_t, torch.tensor([399, 600]), condition)
     assert close(mixed, torch.stack([plain[0], guided[1]]))
+    wordless = Dual(image_scale=1.5, text_scale=0.0, within=[0.4, 0.6])
+    assert close(wordless(prior, x_t, low, condition), 10 * x_t)  # scales below 1 count everywhere
+    assert close(wordless(prior, x_t, high, condition), 1.5 * 10 * x_t)
 
 
 def test_perpendicular_pushes_away_from_the_words_that_a_prior_names() -> None:

@@ -239,8 +239,24 @@ def remove(rng: np.random.Generator, thing: Thing) -> tuple[Look, list[Change]]:
     return with_bit(thing.before, bit, hue), [Change({"the": the}, lambda: thing.before)]
 
 
+def replace(rng: np.random.Generator, thing: Thing) -> tuple[Look, list[Change]]:
+    """A primitive that fills its box, in its mean colour, in its place."""
+    the, before = called(rng, thing), thing.before
+    low, high = before.mesh.vertices.aminmax(dim=0)
+    assert before.mesh.rgb is not None
+    rgb, half, middle = before.mesh.rgb.mean(0), (high - low).numpy() / 2, (low + high) / 2
+
+    def swapped(kind: str) -> Look:
+        part = shapes.primitive(kind, "red", half, torch.eye(3))._replace(rgb=rgb, center=middle)
+        return before._replace(caption=article(kind), mesh=shapes.mesh(Shape("", (part,))))
+
+    return before, [
+        Change({"the": the, "a": article(kind)}, partial(swapped, kind)) for kind in shapes.BODIES
+    ]
+
+
 COMMON: dict[str, Kind] = {"colour": colour, "material": material, "size": size, "light": light, "dim": dim}
-OBJECT_KINDS: dict[str, Kind] = {**COMMON, "part": tint, "add": add, "remove": remove}
+OBJECT_KINDS: dict[str, Kind] = {**COMMON, "part": tint, "replace": replace, "add": add, "remove": remove}
 
 
 def called(rng: np.random.Generator, thing: Thing) -> str:

@@ -93,8 +93,8 @@ class CFG:
 class Dual:
     """Guidance by a picture and by words: the words are what `tokens` say.
 
-    within: the noise, in shares of T, that is guided (Kynkaanniemi et al. 2024); elsewhere the condition is
-    plain.
+    within: the noise, in shares of T, where scales above 1 count (Kynkaanniemi et al. 2024); elsewhere they
+    are 1.
     """
 
     def __init__(self, *, image_scale: Number, text_scale: Number, within: Shares) -> None:
@@ -104,13 +104,14 @@ class Dual:
         """The guided noise."""
         low, high = (share * prior.schedule.num_steps for share in self.within)
         inside = (low <= t) & (t <= high)
-        if not inside.any():
+        outer = min(self.image_scale, 1), min(self.text_scale, 1)
+        if not inside.any() and outer == (1, 1):
             return prior.predict(x_t, t, condition)
         null = prior.null(condition)
         conditions = [condition, condition._replace(tokens=null.tokens), null]
         both, image, nothing = asked(prior, x_t, t, conditions)
         guided = dual(both, image, nothing, self.image_scale, self.text_scale)
-        return torch.where(inside.view(-1, 1, 1, 1), guided, both)
+        return torch.where(inside.view(-1, 1, 1, 1), guided, dual(both, image, nothing, *outer))
 
 
 class Perpendicular:

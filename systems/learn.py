@@ -92,6 +92,10 @@ class Learn(System):
             trainer.fit_loop.epoch_loop.val_loop.run()
         self.export()
 
+    def measure(self, data: Any) -> dict[str, float]:
+        """The last validation's scores: what a sweep of trainings compares."""
+        return {name: value for name, value in self.measured.items() if name != "steps"}
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The last scores, for the card."""
         checkpoint["measured"] = self.measured

@@ -94,6 +94,7 @@ def test_average_pace_export(small_system, examples, fit, tmp_path):
     trainer.validate(system, DataLoader(examples(2), batch_size=None), verbose=False)
     card = json.loads((tmp_path / "weights.json").read_text())
     assert card["steps"] == 1 and card["licence"] and card["metrics"]["denoise"] > 0
+    assert system.measure(None) == {"denoise": card["metrics"]["denoise"]}
     fresh = small_system("ddpm").prior
     load(fresh, str(tmp_path / "weights.safetensors"))
     torch.testing.assert_close(fresh.get_parameter(name), average, rtol=1e-3, atol=1e-4)

@@ -25,7 +25,12 @@ for package in ("beartype", "diffusers.models.unets.unet_2d", "hydra.main", "pyt
 
 @pytest.fixture(autouse=True)
 def composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hydra composes all once more, which takes a second, to learn hydra.mode; null lets the flags say it."""
+    """Hydra composes all once more, which takes a second, to learn hydra.mode; only a study sets it."""
     from hydra._internal.hydra import Hydra
 
-    monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: None)
+    asked = Hydra.get_mode
+
+    def mode(self, **words):
+        return asked(self, **words) if any(word.startswith("study=") for word in sys.argv) else None
+
+    monkeypatch.setattr(Hydra, "get_mode", mode)

@@ -46,6 +46,9 @@ class EditSample(Observe):
             raise ValueError("evaluation.cfg: needs guidance by a picture and by words (Dual)")
         if not prompt:
             raise ValueError('prompt: needs an instruction, such as "make it blue"')
+        for name, scales in {"image_scales": image_scales, "text_scales": text_scales}.items():
+            if not scales:
+                raise ValueError(f"{name}: needs at least one scale")
         self.borrowed = Borrower(prior=prior)  # frozen, not in checkpoints
         self.evaluation, self.within, self.prompt = evaluation, evaluation.cfg.within, prompt
         self.image_scales, self.text_scales = image_scales, text_scales

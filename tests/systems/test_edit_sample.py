@@ -45,9 +45,9 @@ def sampler(eps, x_t, levels, schedule):
     return ddim(eps, x_t, levels, schedule, eta=0.0, clip=None)
 
 
-def system(cfg, prompt: str = "darker") -> EditSample:
+def system(cfg, prompt: str = "darker", **other) -> EditSample:
     evaluation = Evaluation(steps=3, sampler=sampler, cfg=cfg, card={})
-    scales = {"image_scales": [1.0, 0.5], "text_scales": [0.0, 1.0, 2]}
+    scales = {"image_scales": [1.0, 0.5], "text_scales": [0.0, 1.0, 2], **other}
     return EditSample(
         prior=Adder(), evaluation=evaluation, prompt=prompt, side=16, enlarged=2, seed=0, **scales
     )
@@ -83,3 +83,5 @@ def test_what_is_refused() -> None:
         system(DUAL, "")
     with pytest.raises(ValueError, match="evaluation.cfg: needs guidance by a picture and by words"):
         system(CFG(form="standard", scale=1.0))
+    with pytest.raises(ValueError, match="text_scales: needs at least one scale"):
+        system(DUAL, text_scales=[])

@@ -22,7 +22,7 @@ from threestudio_like.loggers.images import column, row
 from threestudio_like.losses import image
 from threestudio_like.metrics.image import psnr, ssim
 from threestudio_like.ops.camera import split
-from threestudio_like.ranges import Count, Seed
+from threestudio_like.ranges import Count, Instruction, Seed
 from threestudio_like.records import Posed, Render, View
 from threestudio_like.scene import Scene
 from threestudio_like.schedule.anneal import Schedule
@@ -56,7 +56,7 @@ class Edit3D(System):
         scene: Scene,
         renderer: nn.Module,
         editor: nn.Module,
-        instruction: str,
+        instruction: Instruction,
         update: Update,
         pace: Schedule,
         seed: Seed,
@@ -65,8 +65,6 @@ class Edit3D(System):
         draw_every: Count,
     ) -> None:
         super().__init__(seed=seed, weights=weights, optimization=optimization, draw_every=draw_every)
-        if not instruction.strip():
-            raise ValueError('instruction: says nothing; give one, as prompt="make it red"')
         self.scene, self.renderer, self.editor = scene, renderer, editor
         self.instruction, self.update, self.pace = instruction, update, pace
         self.original: View | None = None

@@ -18,7 +18,7 @@ from threestudio_like.export.turntable import shrunk, write_png
 from threestudio_like.guidance.cfg import Dual
 from threestudio_like.loggers.images import column, row
 from threestudio_like.priors.base import Borrower, Condition, Prior
-from threestudio_like.ranges import Count, Seed, Side
+from threestudio_like.ranges import Count, Instruction, Seed, Side
 from threestudio_like.records import Batch
 
 
@@ -34,7 +34,7 @@ class EditSample(Observe):
         *,
         prior: Prior,
         evaluation: Evaluation,
-        prompt: str,
+        prompt: Instruction,
         image_scales: Sequence[int | float],
         text_scales: Sequence[int | float],
         side: Side,
@@ -44,8 +44,6 @@ class EditSample(Observe):
         super().__init__()
         if not isinstance(evaluation.cfg, Dual):
             raise ValueError("evaluation.cfg: needs guidance by a picture and by words (Dual)")
-        if not prompt:
-            raise ValueError('prompt: needs an instruction, such as "make it blue"')
         for name, scales in {"image_scales": image_scales, "text_scales": text_scales}.items():
             if not scales:
                 raise ValueError(f"{name}: needs at least one scale")

@@ -6,6 +6,7 @@ What is validated, drawn and exported is the average (EMA) of the weights.
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from systems.base import Optimization, System, Weight
 from threestudio_like.priors.weights import save
 from threestudio_like.ranges import Count, Seed, Share
 from threestudio_like.schedule.anneal import Schedule
+
+log = logging.getLogger(__name__)
 
 
 class Pace(NamedTuple):
@@ -77,6 +80,7 @@ class Learn(System):
         means = {name: sum(s[name] for s in self.scores) / len(self.scores) for name in self.scores[0]}
         self.scores.clear()
         self.measured = {name: round(value, 4) for name, value in means.items()}
+        log.info("held out: %s", ", ".join(f"{name} {value:.4g}" for name, value in means.items()))
         self.measured["steps"] = self.trainer.global_step
         # every process has scored the same examples
         self.log_dict({f"validation/{name}": value for name, value in means.items()}, sync_dist=True)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from threestudio_like.ranges import Between, Of, Rising
+from threestudio_like.ranges import Between, Of, Rising, Spoken
 from threestudio_like.run.signatures import fits, title_of
 
 
@@ -22,6 +22,7 @@ from threestudio_like.run.signatures import fits, title_of
             "[low, high], each",
         ),
         (Rising(Between(-math.inf, math.inf, False)), [[-500, 500]], [[1, 0], [1, 2, 3]], "[low, high]"),
+        (Spoken("a=b"), ["make it red"], ["", "  ", 3], "words, such as a=b"),
         (Of(3), [[0, 0, 1]], [[0, 0, 0], [1, 1]], "3 numbers"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a number must be besides of its type: words for annotations, which run/signatures.py holds YAML to.
+"""What a value must be besides of its type: words for annotations, which run/signatures.py holds YAML to.
 
 `size: Side` says that a size is a whole number of pixels, at least one and not absurdly many. At run time
 `Side` is an int like any other.
@@ -56,6 +56,19 @@ class Of(NamedTuple):
         return f"{self.many} numbers that are not all 0"
 
 
+class Spoken(NamedTuple):
+    """Not blank; `example` is how to write it."""
+
+    example: str
+
+    def holds(self, value: Any) -> bool:
+        """Whether it says anything."""
+        return isinstance(value, str) and bool(value.strip())
+
+    def __str__(self) -> str:
+        return f"words, such as {self.example}"
+
+
 def _plain(number: int | float) -> str:
     return str(int(number)) if number == int(number) else f"{number:g}"
 
@@ -85,3 +98,5 @@ Openings = Annotated[Sequence[Number], Rising(Between(0, 180, True))]
 Positives = Annotated[Sequence[Number], Rising(Between(0, math.inf, True))]
 Shares = Annotated[Sequence[Number], Rising(Between(0, 1, False))]
 Direction = Annotated[Sequence[Number], Of(3)]
+
+Instruction = Annotated[str, Spoken('prompt="make it red"')]

@@ -35,7 +35,7 @@ def test_missing(tmp_path):
 
 def test_foreign(tmp_path):
     save(network(4), tmp_path / "net", {})
-    line = r"net.safetensors is not of a Sequential of this size: '0\.weight' is 4 x 2, expected 3 x 2$"
+    line = r"net.safetensors does not fit Sequential: '0\.weight' is 4 x 2, expected 3 x 2$"
     with pytest.raises(ValueError, match=line):
         load(network(), str(tmp_path / "net.safetensors"))
     (tmp_path / "junk").write_bytes(b"no weights at all")

@@ -36,7 +36,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
         ("image=nothing.png", "image: no such file 'nothing.png'"),
         (f"image={__file__}", "is not a picture"),
         ("image=", "image: expected a picture's file, such as PNG or JPEG, got ''"),
-        ("object= ", "object: expected a mesh's file, such as GLB or OBJ, got ' '"),
+        ("object= ", 'object: expected a mesh\'s file, such as GLB or OBJ, got " "'),
         ("name=", "name: expected a name, got ''"),
         ("outputs=", "outputs: expected a folder, got ''"),
         ("outputs=null", "outputs: expected a folder, got None"),
@@ -112,6 +112,20 @@ def test_absent_weights_are_named_before_anything_begins(
         "stages.coarse.data.cues.weights: 'depth-anything/Depth-Anything-V2-Small-hf' is not"
     )
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_key_of_another_experiment_is_not_looked_up_here(refused) -> None:
+    key = "stages.other.system.rate"
+    assert (
+        refused("experiment=tiny,[tiny]", f"{key}=3", "-m") == f"{key}: not in every experiment of the sweep"
+    )
+    assert refused("resume=nowhere", f"{key}=3") == f"{key}: a resumed run keeps its settings"
+
+
+def test_an_edit_without_words_is_refused_before_its_scene_is_fitted(refused) -> None:
+    said = refused("experiment=edit3d", "prompt=' '")
+    key = "stages.edit.system.instruction"
+    assert said == f'{key}: expected words, such as prompt="make it red", got " "'
 
 
 def test_first_input_is_read_once(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,8 +79,6 @@ def test_the_sheet_and_the_edited_picture(tmp_path: Path) -> None:
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(ValueError, match="prompt: needs an instruction"):
-        system(DUAL, "")
     with pytest.raises(ValueError, match="evaluation.cfg: needs guidance by a picture and by words"):
         system(CFG(form="standard", scale=1.0))
     with pytest.raises(ValueError, match="text_scales: needs at least one scale"):

@@ -49,7 +49,7 @@ def read(path: Path, key: str = "weights") -> dict[str, torch.Tensor]:
 def fill(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
     """What was read from `path` into `module`."""
     if problem := unfit(module, state):
-        raise ValueError(f"weights: {path} is not of a {type(module).__name__} of this size: {problem}")
+        raise ValueError(f"weights: {path} does not fit {type(module).__name__}: {problem}")
     module.load_state_dict(state)
 
 

@@ -127,7 +127,7 @@ def test_mistakes(instructpix2pix, text_to_image, views, tmp_path, zero123):
     path = str(tmp_path / "text.safetensors")
     with pytest.raises(ValueError, match="the other is null"):
         instructpix2pix(begin=path, weights=path)
-    with pytest.raises(ValueError, match="not of a InstructPix2Pix"):
+    with pytest.raises(ValueError, match="does not fit InstructPix2Pix"):
         instructpix2pix(weights=path)
     with pytest.raises(ValueError, match="could widen"):
         instructpix2pix(begin=str(tmp_path / "other.safetensors"))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from systems.base import Optimization, Weight
 from systems.learn import Learn, Pace
-from threestudio_like.guidance.cfg import Guided
+from threestudio_like.guidance.cfg import Dual, Guided
 from threestudio_like.loggers import plane
 from threestudio_like.loggers.images import column, row
 from threestudio_like.ops import camera
@@ -168,3 +168,10 @@ def sampled(
     # pure noise belongs to the last t: a chain that begins lower would expect some picture in it
     levels = [prior.schedule.num_steps - 1, *levels[1:]]
     return evaluation.sampler(eps, noise, levels, prior.schedule)
+
+
+def dual(evaluation: Evaluation) -> Dual:
+    """How it is guided, which must be by a picture and by words."""
+    if not isinstance(evaluation.cfg, Dual):
+        raise ValueError("evaluation.cfg: needs guidance by a picture and by words (Dual)")
+    return evaluation.cfg

@@ -15,10 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from systems.base import mixed
-from systems.denoise import Evaluation, sampled
+from systems.denoise import Evaluation, dual, sampled
 from systems.observe import Observe
 from threestudio_like.data.edit_trials import Question
-from threestudio_like.guidance.cfg import Dual
 from threestudio_like.loggers.images import column, row
 from threestudio_like.metrics import edit
 from threestudio_like.metrics.edit import EditScore
@@ -48,13 +47,12 @@ class EditGate(Observe):
         seed: Seed,
     ) -> None:
         super().__init__()
-        if not isinstance(evaluation.cfg, Dual):
-            raise ValueError("evaluation.cfg: needs guidance by a picture and by words (Dual)")
         self.borrowed = Borrower(prior=prior)  # frozen, not in checkpoints
         self.evaluation, self.seed = evaluation, seed
-        here = (float(evaluation.cfg.image_scale), float(evaluation.cfg.text_scale))
+        self.cfg = dual(evaluation)
+        here = (float(self.cfg.image_scale), float(self.cfg.text_scale))
         along = [(float(s), here[1]) for s in image_scales] + [(here[0], float(s)) for s in text_scales]
-        self.here, self.scales, self.within = here, sorted({here, *along}), evaluation.cfg.within
+        self.here, self.scales = here, sorted({here, *along})
         self.answers: list[EditScore] = []
 
     @torch.no_grad()
@@ -82,8 +80,8 @@ class EditGate(Observe):
         """Samples at these scales."""
         prior = self.borrowed.prior
         condition = prior.condition(question.instructions, question.before.camera, question.before)
-        cfg = Dual(image_scale=scales[0], text_scale=scales[1], within=self.within)
-        return prior.decode(sampled(prior, self.evaluation._replace(cfg=cfg), condition, noise))
+        evaluation = self.evaluation._replace(cfg=self.cfg.at(*scales))
+        return prior.decode(sampled(prior, evaluation, condition, noise))
 
     def judge(
         self,

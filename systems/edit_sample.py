@@ -12,10 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from systems.base import mixed
-from systems.denoise import Evaluation, sampled
+from systems.denoise import Evaluation, dual, sampled
 from systems.observe import Observe
 from threestudio_like.export.turntable import shrunk, write_png
-from threestudio_like.guidance.cfg import Dual
 from threestudio_like.loggers.images import column, row
 from threestudio_like.priors.base import Borrower, Condition, Prior
 from threestudio_like.ranges import Count, Instruction, Seed, Side
@@ -42,13 +41,11 @@ class EditSample(Observe):
         seed: Seed,
     ) -> None:
         super().__init__()
-        if not isinstance(evaluation.cfg, Dual):
-            raise ValueError("evaluation.cfg: needs guidance by a picture and by words (Dual)")
         for name, scales in {"image_scales": image_scales, "text_scales": text_scales}.items():
             if not scales:
                 raise ValueError(f"{name}: needs at least one scale")
         self.borrowed = Borrower(prior=prior)  # frozen, not in checkpoints
-        self.evaluation, self.within, self.prompt = evaluation, evaluation.cfg.within, prompt
+        self.evaluation, self.cfg, self.prompt = evaluation, dual(evaluation), prompt
         self.image_scales, self.text_scales = image_scales, text_scales
         self.side, self.enlarged, self.seed = side, enlarged, seed
 
@@ -74,7 +71,7 @@ class EditSample(Observe):
         """Samples at all text_scales."""
         prior, found = self.borrowed.prior, []
         for text_scale in self.text_scales:
-            cfg = Dual(image_scale=image_scale, text_scale=text_scale, within=self.within)
-            x = sampled(prior, self.evaluation._replace(cfg=cfg), condition, noise)
+            evaluation = self.evaluation._replace(cfg=self.cfg.at(image_scale, text_scale))
+            x = sampled(prior, evaluation, condition, noise)
             found.append(prior.decode(x)[..., :3])
         return torch.cat(found)

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parent))  # for layouts.py and refusals.py, which several files need
+sys.path.append(str(Path(__file__).parent))  # for layouts.py, refusals.py and trainers.py, which several need
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest  # noqa: E402

@@ -10,6 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from pytorch_lightning import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
+from trainers import quiet
 
 from systems.compare import Compare, Contender, block
 from systems.denoise import Evaluation
@@ -63,17 +64,7 @@ def compared(examples, tmp_path):
 
     def run(**contenders) -> tuple[Compare, Trainer]:
         batches = examples(2)
-        trainer = Trainer(
-            accelerator="cpu",
-            max_steps=1,
-            default_root_dir=tmp_path / "compare",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            limit_val_batches=0,
-            log_every_n_steps=1,
-        )
+        trainer = quiet(tmp_path / "compare", limit_val_batches=0, log_every_n_steps=1)
         system = Compare(contenders=contenders, seed=0)
         trainer.fit(system, datamodule=Given(batches))
         return system, trainer

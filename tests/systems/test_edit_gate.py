@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback
+from trainers import quiet
 
 from systems.denoise import Evaluation
 from systems.edit_gate import EditGate
@@ -80,16 +81,7 @@ class Stop(Callback):
 
 
 def run(system: EditGate, folder: Path, stop: int = 0, checkpoint: Path | None = None) -> None:
-    trainer = Trainer(
-        accelerator="cpu",
-        max_steps=2,
-        default_root_dir=folder,
-        callbacks=[Stop(stop)],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet(folder, 2, callbacks=[Stop(stop)])
     trainer.fit(system, datamodule=data(), ckpt_path=checkpoint, weights_only=True)
 
 

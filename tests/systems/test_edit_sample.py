@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
+from trainers import quiet
 
 from systems.denoise import Evaluation
 from systems.edit_sample import EditSample
@@ -59,15 +59,7 @@ DUAL = Dual(image_scale=1.0, text_scale=1.0, within=[0.0, 1.0])
 def test_the_sheet_and_the_edited_picture(tmp_path: Path) -> None:
     view = View(Pose(0.0, 0.0, 2.0, 45.0).camera(8), torch.full((1, 8, 8, 3), 0.8), torch.ones(1, 8, 8, 1))
     batch = Batch(step=0, camera=view.camera, reference=view)
-    trainer = Trainer(
-        max_steps=1,
-        default_root_dir=str(tmp_path),
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        accelerator="cpu",
-    )
+    trainer = quiet(tmp_path)
     trainer.fit(system(DUAL), DataLoader([batch], batch_size=None))
     with Image.open(tmp_path / "edited.png") as edited:
         assert edited.size == (16, 16) and edited.getpixel((8, 8))[0] == pytest.approx(0.55 * 255, abs=1)

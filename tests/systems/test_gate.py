@@ -9,6 +9,7 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from pytorch_lightning import Callback, Trainer
+from trainers import quiet
 
 from threestudio_like.data.album import Cameras
 from threestudio_like.data.draw import Light
@@ -79,16 +80,7 @@ class Stop(Callback):
 def run(system, folder: Path, stop: int = 0, checkpoint: Path | None = None) -> Trainer:
     """All tasks, or up to one of them."""
     data = trials()
-    trainer = Trainer(
-        accelerator="cpu",
-        max_steps=len(data),
-        default_root_dir=folder,
-        callbacks=[Stop(stop)],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet(folder, len(data), callbacks=[Stop(stop)])
     trainer.fit(system, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return trainer
 

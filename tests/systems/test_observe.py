@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 from PIL import Image
-from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
+from trainers import quiet
 
 from systems.observe import Observe
 
@@ -22,15 +22,7 @@ class Look(Observe):
 
 @pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
 def test_steps_count_and_what_was_found_is_in_the_folder(tmp_path):
-    trainer = Trainer(
-        accelerator="cpu",
-        max_steps=2,
-        default_root_dir=tmp_path,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet(tmp_path, 2)
     trainer.fit(Look(), DataLoader([0, 1, 2, 3], batch_size=None))
     assert trainer.global_step == 2
     assert json.loads((tmp_path / "found.json").read_text()) == {"step": 1}

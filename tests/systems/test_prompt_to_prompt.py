@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from pytorch_lightning import LightningDataModule, Trainer
+from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
+from trainers import quiet
 
 from systems.denoise import Evaluation
 from systems.prompt_to_prompt import PromptToPrompt, Tries, alike, straight
@@ -103,15 +104,7 @@ def test_what_is_kept_is_a_data_set(prior, examples, tmp_path, most):
         limits=Limits(text=-1.0, image=-1.0, direction=-1.0, most=most),
         seed=0,
     )
-    trainer = Trainer(
-        accelerator="cpu",
-        max_steps=2,
-        default_root_dir=tmp_path,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet(tmp_path, 2)
     trainer.fit(system, datamodule=Given(asked))
     pairs = read(tmp_path / "pairs")
     assert len(pairs) == 2 * 4 * most == system.measure(None)["kept"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from pytorch_lightning import Trainer
+from trainers import quiet
 
 from systems.denoise import Evaluation
 from systems.sample import Sample
@@ -22,15 +22,7 @@ def sampled(folder: Path, seed: int = 0) -> list[np.ndarray]:
     prior = Oracle(schedule=VP(betas=cosine(100, 0.008)), size=16, mean=0.25, null_mean=0.9, std=0.05)
     cfg, sampler = CFG(form="standard", scale=1.0), partial(ddim, eta=0.0, clip=None)
     evaluation = Evaluation(steps=20, sampler=sampler, cfg=cfg, card={})
-    trainer = Trainer(
-        accelerator="cpu",
-        max_steps=1,
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet(folder)
     system = Sample(prior=prior, evaluation=evaluation, side=32, enlarged=2, seed=seed)
     pose = Pose(azimuth=0.0, elevation=15.0, distance=1.6, fov_y=49.134)
     trainer.fit(system, datamodule=Wishes(prompt="a red chair", pose=pose, count=3))

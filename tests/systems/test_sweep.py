@@ -9,7 +9,7 @@ import hydra
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
-from pytorch_lightning import Trainer
+from trainers import quiet
 
 from systems.sweep import finite_mean, padded
 from threestudio_like.ops.camera import spherical
@@ -54,15 +54,7 @@ def made():
 
 def run(system, data, folder: Path) -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    trainer = Trainer(
-        max_steps=1,
-        default_root_dir=str(folder),
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        accelerator="cpu",
-    )
+    trainer = quiet(folder)
     trainer.fit(system, datamodule=data)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
-from pytorch_lightning import Trainer
+from trainers import quiet
 
 from systems.tell import Tell, errors
 from threestudio_like.run.composition import resolved
@@ -28,15 +28,7 @@ def told(tmp_path):
             stage = resolved(config)["stages"]["cues"]
         GlobalHydra.instance().clear()
         system, data = (hydra.utils.instantiate(stage[part], _convert_="all") for part in ("system", "data"))
-        trainer = Trainer(
-            accelerator="cpu",
-            max_steps=1,
-            default_root_dir=tmp_path,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        trainer = quiet(tmp_path)
         trainer.fit(system, datamodule=data)
         return system, data
 

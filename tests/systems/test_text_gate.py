@@ -4,8 +4,9 @@ import json
 
 import pytest
 import torch
-from pytorch_lightning import LightningDataModule, Trainer
+from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
+from trainers import quiet
 
 from systems.denoise import Evaluation
 from systems.text_gate import TextGate, limited
@@ -96,16 +97,7 @@ def judged(examples, tmp_path):
         )
         seen = example(["yellow", "pink", "sky", "yellow", "red"] * 2, examples)
         kept = [example([*COLOURS, "red"], examples)] if kept is None else kept
-        trainer = Trainer(
-            accelerator="cpu",
-            max_steps=1,
-            default_root_dir=tmp_path / "gate",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            limit_val_batches=0,
-        )
+        trainer = quiet(tmp_path / "gate", limit_val_batches=0)
         trainer.fit(system, datamodule=Given(seen, kept))
         return system, json.loads((tmp_path / "gate/gate.json").read_text())
 

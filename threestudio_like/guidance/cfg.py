@@ -100,6 +100,10 @@ class Dual:
     def __init__(self, *, image_scale: Number, text_scale: Number, within: Shares) -> None:
         self.image_scale, self.text_scale, self.within = image_scale, text_scale, within
 
+    def at(self, image_scale: Number, text_scale: Number) -> Dual:
+        """The same, by other scales."""
+        return Dual(image_scale=image_scale, text_scale=text_scale, within=self.within)
+
     def __call__(self, prior: Prior, x_t: Eps, t: Int[Tensor, " B"], condition: Condition) -> Eps:
         """The guided noise."""
         low, high = (share * prior.schedule.num_steps for share in self.within)

@@ -30,7 +30,7 @@ def quoted(arguments: list[str]) -> list[str]:
     """
     sweep = bool(SWEEP & set(arguments))
     words = [quote(argument, sweep=sweep) for argument in arguments]
-    if sweep and any(word.startswith("experiment=") and swept(word) for word in words):
+    if sweep and several_experiments(words):
         words = [deferred(word) for word in words]
     return sorted(words, key=lambda word: word.startswith("-") or not re.match(r"~|.*=", word, re.DOTALL))
 
@@ -58,6 +58,11 @@ def deferred(word: str) -> str:
     key, _, value = word.partition("=")
     of_stage = re.match(r"\+{0,2}([\w/]+@)?stages\.", key) and value
     return f"{key}=choice({value})" if of_stage and not swept(word) else word
+
+
+def several_experiments(words: list[str]) -> bool:
+    """Whether a sweep goes over them."""
+    return any(word.startswith("experiment=") and swept(word) for word in words)
 
 
 def swept(word: str) -> bool:

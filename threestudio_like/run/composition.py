@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from threestudio_like.files import Unwritable
-from threestudio_like.run.arguments import swept
+from threestudio_like.run.arguments import several_experiments
 from threestudio_like.run.errors import UserError, brief, hint, joined, one_line
 from threestudio_like.run.inputs import AUTO, SOURCES, at, check_words, given, source, with_input
 from threestudio_like.run.plan import check_plan
@@ -151,7 +151,7 @@ def said(error: BaseException, arguments: list[str], configs: Path) -> str:
         return f"~{unknown[1]}: nothing to leave out; the experiment has none"
     if unknown and any(re.match("resume=(?!auto$)", word) for word in arguments):
         return f"{unknown[1]}: a resumed run keeps its settings"
-    if unknown and any(word.startswith("experiment=") and swept(word) for word in arguments):
+    if unknown and several_experiments(arguments):
         return f"{unknown[1]}: not in every experiment of the sweep"
     if unknown:
         return f"{unknown[1]}: no such key{near_override(unknown[1], arguments, configs)}"

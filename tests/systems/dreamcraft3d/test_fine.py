@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from pytorch_lightning import Trainer
+from trainers import quiet
 
 from threestudio_like.data.stream import endless
 
@@ -51,15 +51,7 @@ def test_cut_while_it_trains_it_ends_alike_where_it_was_stopped(built, ball, tmp
         fine = built("fine", *OFF, *settings)
         for name in ("image", "view"):
             fine.weights[name] = lambda step: 0.0
-        trainer = Trainer(
-            accelerator="cpu",
-            max_steps=until,
-            default_root_dir=tmp_path,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        trainer = quiet(tmp_path, until)
         begin = 0 if checkpoint is None else torch.load(checkpoint, weights_only=True)["global_step"]
         alone = {"accumulate_grad_batches": 1, "world_size": 1, "global_rank": 0}
         clock = SimpleNamespace(global_step=begin, **alone)

@@ -87,6 +87,8 @@ class Lift(System):
 
     def judged(self, name: str, image: Float[Tensor, "B H W 4"], batch: Batch) -> Float[Tensor, ""]:
         """What one guidance says of a render from the random cameras."""
+        if name not in self.guidance:
+            raise ValueError(f"weights.{name}: there is no guidance.{name} that it could weigh; set it to 0")
         prompts = [self.prompt] * len(image)
         return self.guidance[name](image, prompts, batch.camera, batch.reference, batch.step)
 

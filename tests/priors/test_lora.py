@@ -1,12 +1,15 @@
 import copy
 import math
 
+import layouts
 import pytest
 import torch
 from torch import nn
 
 from threestudio_like.ops.camera import orbit
 from threestudio_like.priors.lora import LoRA, LowRank, unet_of
+from threestudio_like.priors.stable_diffusion import StableDiffusion
+from threestudio_like.schedule.vp import VP, scaled_linear
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 
@@ -116,6 +119,32 @@ def test_a_failure_inside_leaves_no_hook(prior) -> None:
         lora.predict(x_t, t, lora.condition(prompts, camera, None)._replace(tokens=torch.ones(2, 4, 5)))
     assert torch.equal(asked(prior, x_t, t, camera, prompts), before)
     assert not any(module._forward_hooks for module in prior.modules())
+
+
+def test_gradients_do_not_vanish_in_float16(tmp_path) -> None:
+    """Of a loss as small as a mean over a picture's latents they are as of a larger one, but smaller."""
+    prior = StableDiffusion(
+        schedule=VP(betas=scaled_linear(1000, 0.00085, 0.012)),
+        weights=str(layouts.stable_diffusion_folder(tmp_path)),
+        version="2.x",
+        size=16,
+        text=None,
+        prediction="eps",
+        precision="float16",
+        residency=None,
+        words=None,
+        negative="",
+        cache=str(tmp_path / "cache"),
+    )
+    lora = stirred(adapted(prior))
+    x_t, t, camera, prompts = question(prior)
+    loss = lora.predict(x_t, t, lora.condition(prompts, camera, None)).square().sum()
+    values = list(lora.parameters())
+    large, small = (
+        torch.autograd.grad(share * loss, values, retain_graph=True) for share in (1e-4, 1e-7)
+    )
+    for (name, _), one, other in zip(lora.named_parameters(), large, small, strict=True):
+        assert (1e3 * other - one).norm() < 0.03 * one.norm(), name
 
 
 def test_its_loss_falls(prior) -> None:

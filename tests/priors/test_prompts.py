@@ -12,7 +12,7 @@ ANGLES = {"form": "{prompt}, {view} view", "front": 45, "back": 45, "overhead": 
 
 @pytest.fixture
 def maker(tmp_path):
-    """(precision, more) -> prompts whose encoder says a text's length, and the calls it got."""
+    """(precision, size) -> prompts whose encoder says a text's length, and the calls it got."""
     calls: list[list[str]] = []
     home = tmp_path / "text_encoder"
     home.mkdir()
@@ -25,8 +25,9 @@ def maker(tmp_path):
 
         return encode
 
-    def make(precision: str = "float32") -> Prompts:
-        return Prompts(load=load, maker=[home], precision=precision, folder=str(tmp_path / "cache"))
+    def make(precision: str = "float32", size: int | None = None) -> Prompts:
+        folder = str(tmp_path / "cache")
+        return Prompts(load=load, maker=[home], precision=precision, size=size, folder=folder)
 
     return make, calls, home
 
@@ -44,13 +45,14 @@ def test_the_encoder_is_asked_once_for_all_runs(maker):
     assert calls == [["a cup", "a"], ["a hat"]] and torch.equal(again[0]["tokens"], first[1]["tokens"])
 
 
-def test_another_encoder_or_precision_is_asked_anew(maker):
+def test_another_encoder_precision_or_size_is_asked_anew(maker):
     make, calls, home = maker
     make()(["a"])
     make("bfloat16")(["a"])
+    make(size=512)(["a"])
     (home / "config.json").write_text('{"new": 1}')
     make()(["a"])
-    assert calls == [["a"]] * 3
+    assert calls == [["a"]] * 4
 
 
 def test_all_words_of_a_prompt_are_asked_for_together(maker):

@@ -40,6 +40,10 @@ def test_another_form():
         Words(**ANGLES | {"form": "{prompt} from the front"})
 
 
+def test_no_prompt_leaves_the_word():
+    assert Words(**ANGLES).texts("") == ["front view", "side view", "back view", "overhead view"]
+
+
 def test_perpendicular_by_hand():
     """stable-dreamfusion's numbers: f(x) = a exp(-b x) + c with b = 1/2."""
     front, side, back = (f"a, {view} view" for view in ("front", "side", "back"))

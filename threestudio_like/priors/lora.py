@@ -1,5 +1,8 @@
 """Low-rank adaptation (Hu et al. 2021): W x + alpha/rank B A x, with W frozen, B zero at the start.
 
+In a float16 network gradients are magnified, so that they do not vanish on their way to the pairs (loss
+scaling, Micikevicius et al. 2018, section 3.2); what the pairs get is of the right size again.
+
 The pairs A, B live here and reach the frozen layers through forward hooks that last for one prediction. So
 the prior keeps its layers, their names and its exact answers, and several adapters may share it. (peft would
 put its own layers in their place, which renames the prior's weights.) Activation checkpointing is not
@@ -11,13 +14,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
+import torch
 from diffusers import UNet2DConditionModel, UNet2DModel
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.autograd import Function
 
 from threestudio_like.priors.base import Condition, Learner, Prior
 from threestudio_like.ranges import Count, Positive
+
+HALF_GAIN = 2.0**12  # a mean over 64 x 64 x 4 elements begins below float16's least normal number, 6e-5
 
 
 class LoRA(Learner):
@@ -47,7 +55,8 @@ class LoRA(Learner):
             hooks.enter_context(self.camera.joined(unet, camera))
             for name, pair in self.pairs.items():
                 hooks.enter_context(added(unet.get_submodule(name.replace("/", ".")), pair, self.scale))
-            return self.prior.predict(x_t, t, inner)
+            answer = self.prior.predict(x_t, t, inner)
+        return Magnified.apply(answer, magnification(unet.dtype))
 
 
 class LowRank(nn.Module):
@@ -75,8 +84,30 @@ class LowRank(nn.Module):
         nn.init.zeros_(self.up.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """B A x."""
-        return self.up(self.down(x.to(self.up.weight.dtype)))
+        """B A x; x as the frozen layer gets it."""
+        gain = magnification(x.dtype)
+        inner = Magnified.apply(x.to(self.up.weight.dtype), gain)  # gradients go on as large as they came
+        return Magnified.apply(self.up(self.down(inner)), 1 / gain)
+
+
+class Magnified(Function):
+    """x, whose gradient is `gain` times as large."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: float) -> Tensor:  # type: ignore[override]
+        """x."""
+        ctx.gain = gain
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        """The gradient of x; the gain has none."""
+        return ctx.gain * grad, None
+
+
+def magnification(dtype: torch.dtype) -> float:
+    """How much larger gradients are in a network of this precision."""
+    return HALF_GAIN if dtype == torch.float16 else 1.0
 
 
 class CameraEmbedding(nn.Module):
@@ -94,7 +125,11 @@ class CameraEmbedding(nn.Module):
         """While it lasts, the U-Net's time embedding knows the camera."""
         embedded = self.layers(camera.float())
         time_embedding = unet.get_submodule("time_embedding")
-        handle = time_embedding.register_forward_hook(lambda _, __, out: out + embedded.to(out.dtype))
+
+        def told(_: nn.Module, __: Any, out: Tensor) -> Tensor:
+            return out + Magnified.apply(embedded, 1 / magnification(out.dtype)).to(out.dtype)
+
+        handle = time_embedding.register_forward_hook(told)
         try:
             yield
         finally:

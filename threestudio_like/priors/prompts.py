@@ -1,6 +1,6 @@
 """Embeddings of texts, made once: each is kept in a file, and the text encoder goes when it has been asked.
 
-A file's name is a digest of the encoder's own files, of the text and of the precision. So a second run needs
+A file's name is a digest of the encoder's own files, of the text, the precision and the size. So a second run needs
 no text encoder, and no memory for it.
 """
 
@@ -23,7 +23,7 @@ from threestudio_like.priors.words import Told, Words
 from threestudio_like.records import Camera, View
 
 log = logging.getLogger(__name__)
-FORMAT = 1  # of the files; a new number forgets the old ones
+FORMAT = 2  # of the files; a new number forgets the old ones
 Embedded = Mapping[str, Tensor]  # `tokens` (L, D), and what else the family has; without a batch
 Encoder = Callable[[list[str]], list[dict[str, Tensor]]]
 Embedder = Callable[[list[str]], list[Embedded]]  # Prompts, or what stands for them
@@ -34,13 +34,20 @@ class Prompts:
 
     load: makes the encoder; called only for texts that no file has.
     maker: the encoder's folders, whose files tell it from others; precision: that it computes in.
+    size: of the pictures, where an embedding depends on it.
     folder: of the files; null for the user's cache.
     """
 
     def __init__(
-        self, *, load: Callable[[], Encoder], maker: list[Path], precision: str, folder: str | None
+        self,
+        *,
+        load: Callable[[], Encoder],
+        maker: list[Path],
+        precision: str,
+        size: int | None = None,
+        folder: str | None,
     ) -> None:
-        self.load, self.precision, self.folder = load, precision, folder
+        self.load, self.precision, self.size, self.folder = load, precision, size, folder
         self.identity = fingerprint(maker)
         self.known: dict[str, Embedded] = {}
 
@@ -69,7 +76,7 @@ class Prompts:
 
     def file(self, text: str) -> Path:
         """Where its embedding is kept."""
-        key = cache.digest(FORMAT, self.identity, self.precision, text)
+        key = cache.digest(FORMAT, self.identity, self.precision, self.size, text)
         return cache.folder(self.folder) / "prompts" / f"{key}.safetensors"
 
 

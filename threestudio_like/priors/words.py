@@ -45,8 +45,9 @@ class Words:
         return [self.text(prompt, view) for view in VIEWS]
 
     def text(self, prompt: str, view: str) -> str:
-        """The prompt with a word."""
-        return self.form.replace("{view}", view).replace("{prompt}", prompt)
+        """The prompt with a word; the word alone where there is no prompt."""
+        said = self.form.replace("{view}", view).replace("{prompt}", prompt)
+        return said if prompt else said.strip(" ,")
 
     def __call__(self, prompts: list[str], camera: Camera) -> list[Told]:
         """For each prompt and camera."""

@@ -25,6 +25,7 @@ from threestudio_like.priors.base import Borrower, Prior
 
 log = logging.getLogger(__name__)
 GIB = 2**30
+BETWEEN = "between"  # two steps: nothing that happens there is timed
 
 
 def resident() -> int:
@@ -34,7 +35,10 @@ def resident() -> int:
 
 
 class Profile(Callback):
-    """Ends its stage after `steps` steps; the first, in which kernels are compiled, does not count."""
+    """Ends its stage after `steps` steps; the first, in which kernels are compiled, does not count.
+
+    Nor does what happens between two steps, such as drawing pictures.
+    """
 
     def __init__(self, *, steps: int) -> None:
         if steps < 2:
@@ -43,9 +47,9 @@ class Profile(Callback):
         self.seconds: dict[str, list[float]] = {}
         self.peaks: dict[str, float] = {}
         self.most = 0.0  # CUDA's, of the whole stage
-        self.counted_since = 0.0
-        self.within: str | None = None
+        self.within: str | None = BETWEEN
         self.since = 0.0
+        self.begun = 0.0  # this step
         self.first = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -103,25 +107,35 @@ class Profile(Callback):
         """The backward pass is over."""
         self.end("backward")
 
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Forget the first step, and what came between."""
+        if trainer.global_step - self.first == 1:
+            self.seconds.clear()
+            self.peaks.clear()
+            self.most = 0.0
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+        self.within, self.begun = None, time.monotonic()
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Forget the first step; stop after the last."""
-        done = trainer.global_step - self.first
-        if done == 1:
-            self.seconds.clear()
-            self.counted_since = time.monotonic()
-        trainer.should_stop = trainer.should_stop or done >= self.steps
+        """Stop after the last; Lightning calls this before the system's own, which draws."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+            self.peak()
+        self.seconds.setdefault("whole", []).append(time.monotonic() - self.begun)
+        self.within = BETWEEN
+        trainer.should_stop = trainer.should_stop or trainer.global_step - self.first >= self.steps
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say it, and leave it in the stage's folder."""
         counted = trainer.global_step - self.first - 1
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-            self.peak()
-        times = {**self.seconds, "whole": [(time.monotonic() - self.counted_since) / counted] * counted}
         peaks = {**self.peaks, "whole": self.most} if torch.cuda.is_available() else {}
-        rows = {part: row(spent, counted, peaks.get(part)) for part, spent in times.items()}
+        rows = {part: row(spent, counted, peaks.get(part)) for part, spent in self.seconds.items()}
         rows["whole"]["resident_gib"] = resident() / GIB
         for part, values in rows.items():
             peak = f", {values['peak_gib']:.2f} GiB at most" if "peak_gib" in values else ""

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from threestudio_like.data.album import Cameras
-from threestudio_like.data.emoji import Emoji, name_of
+from threestudio_like.data.emoji import Emoji, main, name_of
 from threestudio_like.data.objects import held_out
 
 CAMERAS = Cameras(fov_y=49.134, distance=[1.4, 1.9], elevation=[-10.0, 60.0], size=32)
@@ -87,6 +87,18 @@ def test_an_archive_is_read_as_its_folder_is_and_once(folder, tmp_path, monkeypa
     assert one.names == other.names and np.array_equal(one.pictures, other.pictures)
     monkeypatch.setattr(Emoji, "named", lambda self: pytest.fail("read twice"))
     assert np.array_equal(packed.albums(CAMERAS)[0].pictures, one.pictures)
+
+
+def test_the_held_out_ones_are_unpacked_under_their_names(folder, tmp_path, capsys):
+    with tarfile.open(tmp_path / "emoji.tgz", "w:gz") as archive:
+        archive.add(folder / "package", "package")
+    assert main([str(tmp_path / "emoji.tgz"), str(tmp_path / "out")]) == 0
+    files = sorted((tmp_path / "out").iterdir())
+    names = {name for name in map(name_of, (f"{code}.webp" for code in ANIMALS)) if held_out(name)}
+    assert {file.stem.replace("-", " ") for file in files} == names and "pictures" in capsys.readouterr().out
+    code = next(code for code in ANIMALS if name_of(f"{code}.webp") == files[0].stem.replace("-", " "))
+    assert files[0].read_bytes() == (folder / "package" / "assets" / f"{code}.webp").read_bytes()
+    assert main([str(tmp_path / "none.tgz"), str(tmp_path / "out")]) == 2
 
 
 def test_mistakes(tmp_path):

@@ -28,6 +28,15 @@ def test_with_input(tmp_path: Path, overrides: list[str], prompt: str, image: bo
     assert config.prompt == prompt and (config.image == str(file)) == image
 
 
+def test_words_that_are_made_from_the_picture_stay(tmp_path: Path) -> None:
+    file = tmp_path / "soft-ice_cream.webp"
+    file.touch()
+    tree = {"image": None, "object": None, "dataset": None, "prompt": "${words:${image}}"}
+    config = OmegaConf.create(tree | {"image": str(file)})
+    assert with_input(config, [f"image={file}"]).prompt == "soft ice cream"
+    assert OmegaConf.create(tree).prompt == ""
+
+
 def test_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cup.jpg").touch()

@@ -3,15 +3,18 @@
 `1f6f8.webp` is `unicodedata.name` of U+1F6F8, "flying saucer"; a picture of several codepoints has no such
 name and is left out, and so is one that this Python does not know. Made for Fluent Emoji 3D, where things are
 shaded and cut out: `npm pack @lobehub/fluent-emoji-3d@1.1.0` (MIT, Microsoft). Nothing is downloaded here.
+`python -m threestudio_like.data.emoji FILE FOLDER` leaves the held-out ones as FOLDER/flying-saucer.webp.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import logging
 import math
 import os
 import re
+import sys
 import tarfile
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -24,7 +27,7 @@ from threestudio_like import cache
 from threestudio_like.data.album import Album, Cameras
 from threestudio_like.data.objects import held_out
 from threestudio_like.data.picture import FORMATS
-from threestudio_like.files import replacing
+from threestudio_like.files import replacing, write
 
 log = logging.getLogger(__name__)
 FORMAT = 1  # of the kept pictures; a change of reading or placing must count it up
@@ -90,7 +93,7 @@ class Emoji:
     def named(self) -> dict[str, Image.Image]:
         """Pictures by name; the first of several with one name."""
         found: dict[str, Image.Image] = {}
-        for place, content in self.contents():
+        for place, content in contents(self.path):
             name = name_of(place)
             if name is not None and name not in found:
                 try:
@@ -98,22 +101,6 @@ class Emoji:
                 except (UnidentifiedImageError, OSError) as error:
                     log.warning("skipped %s: %s", place, error)
         return found
-
-    def contents(self) -> Iterator[tuple[str, bytes]]:
-        """Every file that may be one, in a fixed order."""
-        if self.path.is_dir():
-            for file in sorted(self.path.rglob("*")):
-                if file.is_file() and FILE.fullmatch(file.name):
-                    yield file.name, file.read_bytes()
-            return
-        try:
-            with tarfile.open(self.path) as archive:
-                for member in sorted(archive.getmembers(), key=lambda each: each.name):
-                    handle = archive.extractfile(member) if FILE.fullmatch(member.name) else None
-                    if handle is not None:
-                        yield member.name, handle.read()
-        except tarfile.TarError as error:
-            raise ValueError(f"path: {self.path} is not a whole .tgz: {error}") from error
 
     def placed(self, image: Image.Image, index: int, size: int) -> np.ndarray:
         """M H W 4 uint8, straight colour and alpha: the thing's box at a random size and place."""
@@ -132,6 +119,23 @@ class Emoji:
         return np.stack(copies)
 
 
+def contents(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Every file in a folder or a .tgz that may be one, in a fixed order."""
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            if file.is_file() and FILE.fullmatch(file.name):
+                yield file.name, file.read_bytes()
+        return
+    try:
+        with tarfile.open(path) as archive:
+            for member in sorted(archive.getmembers(), key=lambda each: each.name):
+                handle = archive.extractfile(member) if FILE.fullmatch(member.name) else None
+                if handle is not None:
+                    yield member.name, handle.read()
+    except tarfile.TarError as error:
+        raise ValueError(f"path: {path} is not a whole .tgz: {error}") from error
+
+
 def name_of(place: str) -> str | None:
     """In lower case; none if the file is not of one codepoint that has a name."""
     match = FILE.fullmatch(place)
@@ -139,3 +143,30 @@ def name_of(place: str) -> str | None:
         return None
     name = unicodedata.name(chr(int(match[1], 16)), None)
     return None if name is None else name.lower()
+
+
+def unpacked(path: Path, folder: Path) -> int:
+    """Pictures of the names that no prior was trained on, as files of these names; how many."""
+    found = {name_of(place): (place, content) for place, content in reversed(list(contents(path)))}
+    named = {name: both for name, both in found.items() if name is not None and held_out(name)}
+    for name, (place, content) in named.items():
+        write(folder / f"{name.replace(' ', '-')}{Path(place).suffix}", content)
+    return len(named)
+
+
+def main(arguments: list[str]) -> int:
+    """Unpack what is held out."""
+    parser = argparse.ArgumentParser(prog="python -m threestudio_like.data.emoji", description=__doc__)
+    parser.add_argument("path", type=Path, help="a folder of emoji, or an npm package's .tgz of them")
+    parser.add_argument("folder", type=Path, help="where the held-out ones are written, under their names")
+    given = parser.parse_args(arguments)
+    try:
+        print(f"{given.folder}: {unpacked(given.path, given.folder)} pictures")
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

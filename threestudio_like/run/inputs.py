@@ -83,10 +83,11 @@ def check_letters(key: str, text: str) -> None:
 
 
 def with_input(config: DictConfig, overrides: list[str]) -> DictConfig:
-    """A source on the command line replaces the configured sources and words."""
+    """A source on the command line replaces the configured sources and words, but for words made from it."""
     if any(given(key, overrides) for key in SOURCES):
         for key in INPUTS:
-            if not given(key, overrides):
+            kept = given(key, overrides) or (key == "prompt" and OmegaConf.is_interpolation(config, key))
+            if not kept:
                 config[key] = words_of(config.object) if key == "prompt" else None
     for key in SOURCES:
         if config[key] is not None:
@@ -101,7 +102,16 @@ def with_input(config: DictConfig, overrides: list[str]) -> DictConfig:
 def words_of(name: str | None) -> str:
     """Of an object that is given by a name and without words: `furniture/cup-cake` is a cup cake."""
     found = re.fullmatch(r"furniture/(.+?)(/\d+)?", name or "")
-    return "" if not found or Path(name or "").exists() else re.sub(r"[\W_]+", " ", found[1]).strip()
+    return "" if not found or Path(name or "").exists() else in_words(found[1])
+
+
+def in_words(name: str) -> str:
+    """Its letters and digits: `cup-cake` is a cup cake."""
+    return re.sub(r"[\W_]+", " ", name).strip()
+
+
+# ${words:${image}}: what the picture's file is called
+OmegaConf.register_new_resolver("words", lambda path: in_words(Path(path or "").stem), replace=True)
 
 
 def source(key: str, name: str) -> str:

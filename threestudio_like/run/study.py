@@ -33,7 +33,7 @@ HEIGHT = 96  # pixels of a run's preview on the sheet
 class Trial(NamedTuple):
     """One finished run."""
 
-    variant: str
+    variant: str  # the experiment; those of pictures, which have no truth, are a line of their own
     thing: str  # what it was made from
     seed: int
     scores: Mapping[str, float]
@@ -108,7 +108,10 @@ def finished(folder: Path) -> list[Trial]:
         if not tree or type(seed) is not int or not isinstance(variant, str) or not variant.isprintable():
             log.warning("%s: damaged, and left out", place)
             continue
-        thing = next((Path(str(tree[key])).stem for key in SOURCES if tree.get(key)), "?")
+        source = next((key for key in SOURCES if tree.get(key)), "")
+        thing = Path(str(tree.get(source, "?"))).stem
+        if source == "image":
+            variant = f"{variant}, pictures"
         scores = {name: numbers[name] for name in SCORES if isinstance(numbers.get(name), (int, float))}
         found.append(Trial(variant, thing, seed, scores, place))
     return found

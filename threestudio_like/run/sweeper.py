@@ -54,7 +54,7 @@ class Jobs(Sweeper):
 
     objective: the key of metrics.json that says which run is best (null: none does); direction: whether the
     greatest or the least is. loggers: the summary's dashboards. params: overrides that a YAML gives, and the
-    command line may give anew (as Hydra's own sweeper has it).
+    command line may give anew (as Hydra's own sweeper has it); one that is null is none.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Jobs(Sweeper):
             near = hint(direction, summary.DIRECTIONS)
             raise UserError(f"hydra.sweeper.direction: no direction {direction!r}{near}")
         self.objective, self.direction, self.loggers = objective, direction, loggers or {}
-        self.params = [f"{key}={value}" for key, value in (params or {}).items()]
+        self.params = [f"{key}={value}" for key, value in (params or {}).items() if value is not None]
         self.failures: list[Exception] = []
 
     def setup(

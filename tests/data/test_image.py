@@ -141,29 +141,25 @@ def test_a_bad_picture_is_known_before_training(tmp_path, cup, caplog):
         module(object=str(tmp_path / "none.glb")).prepare()
     data = module(image=cup)
     data.prepare()
-    data.setup("fit")
-    assert not caplog.records
+    assert data.remarks == [] and not caplog.records
 
 
-def test_remarks_are_for_the_log_of_the_stage(tmp_path, caplog):
+def test_several_pieces_are_told_of(tmp_path):
     two = Picture.new("RGBA", (90, 60))
     for left in (10, 60):
         two.paste((255, 0, 0, 255), (left, 20, left + 20, 40))
     two.save(tmp_path / "two.png")
     data = module(image=str(tmp_path / "two.png"))
-    data.prepare()
-    assert not caplog.records
-    data.setup("fit")
-    assert "several separate pieces" in caplog.text
+    (remark,) = data.remarks
+    assert "several separate pieces" in remark
 
 
-def test_what_leaves_the_picture_is_told_of_though_it_is_recentred(tmp_path, caplog):
+def test_what_leaves_the_picture_is_told_of_though_it_is_recentred(tmp_path):
     cut = Picture.new("RGBA", (90, 60))
     cut.paste((255, 0, 0, 255), (50, 20, 90, 60))
     cut.save(tmp_path / "cut.png")
     data = module(image=str(tmp_path / "cut.png"))
-    data.setup("fit")
-    assert data.master[[0, -1], :, 3].max() == 0 and "touches the picture's border" in caplog.text
+    assert data.master[[0, -1], :, 3].max() == 0 and "touches the picture's border" in data.remarks[0]
 
 
 def test_a_mesh_s_light_is_the_one_that_priors_are_trained_under():

@@ -140,9 +140,7 @@ def test_gradients_do_not_vanish_in_float16(tmp_path) -> None:
     x_t, t, camera, prompts = question(prior)
     loss = lora.predict(x_t, t, lora.condition(prompts, camera, None)).square().sum()
     values = list(lora.parameters())
-    large, small = (
-        torch.autograd.grad(share * loss, values, retain_graph=True) for share in (1e-4, 1e-7)
-    )
+    large, small = (torch.autograd.grad(share * loss, values, retain_graph=True) for share in (1e-4, 1e-7))
     for (name, _), one, other in zip(lora.named_parameters(), large, small, strict=True):
         assert (1e3 * other - one).norm() < 0.03 * one.norm(), name
 

@@ -83,6 +83,13 @@ def test_the_first_picture_is_what_the_system_saw(folder):
     assert captions[0].startswith("as the system saw it")
 
 
+def test_what_may_be_wrong_with_the_picture_stands_above_it(folder):
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | {"remarks": ["several pieces < one"]}))
+    text, _ = page(folder)
+    assert 0 < text.index("several pieces &lt; one") < text.index("as the system saw it")
+
+
 def test_words_are_escaped_and_shown(folder):
     text, _ = page(folder)
     assert "<script>alert" not in text

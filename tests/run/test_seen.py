@@ -35,3 +35,9 @@ def test_it_is_written_once_and_not_for_data_without_pictures(tmp_path):
     before = (tmp_path / NAME).read_bytes()
     keep(Data(3, told=True), tmp_path)
     assert (tmp_path / NAME).read_bytes() == before
+
+
+def test_what_may_be_wrong_is_told_with_it_and_once(tmp_path):
+    data = Data(1, told=False)
+    data.remarks = ["it touches the border"]
+    assert keep(data, tmp_path) == ["it touches the border"] and keep(data, tmp_path) == []

@@ -75,7 +75,11 @@ def test_calls_are_counted_by_part(tmp_path):
     calls = {part: row["calls"] for part, row in rows.items()}
     assert calls == {"render": 2, "encode": 1, "denoise": 3, "backward": 1, "whole": 1}
     assert all(row["seconds"] > 0 for row in rows.values())
-    assert PAUSE > rows["whole"]["seconds"] > sum(row["seconds"] for part, row in rows.items() if part != "whole")
+    assert (
+        PAUSE
+        > rows["whole"]["seconds"]
+        > sum(row["seconds"] for part, row in rows.items() if part != "whole")
+    )
 
 
 def test_what_the_process_has_held_covers_what_it_holds():

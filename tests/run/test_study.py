@@ -59,7 +59,10 @@ def test_what_is_not_finished_is_left_out_and_the_latest_of_twins_counts(outputs
 def test_runs_of_pictures_are_a_line_of_their_own(outputs: Path) -> None:
     outcome(outputs, "plain", "bell", 0, mask_iou=0.9)
     (outputs / "plain" / "bell-0" / "config.yaml").write_text("object: null\nimage: emoji/bell.webp\n")
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text(trials(outputs), "better").splitlines()]
+    lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in text(trials(outputs), "better").splitlines()
+    ]
     assert ["plain, pictures", "1", "", "0.9"] in [line[:4] for line in lines]
     assert ["plain", "4", "0.4 ± 0.1", ""] in [line[:4] for line in lines]
 

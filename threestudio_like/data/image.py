@@ -5,7 +5,6 @@ The picture is a file of the user's, or is rendered from a mesh (`object=`), so 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +21,6 @@ from threestudio_like.data.draw import Light, draw
 from threestudio_like.data.stream import endless
 from threestudio_like.ranges import Count, Seed, Share, Side
 from threestudio_like.records import Batch, Mesh, View
-
-log = logging.getLogger(__name__)
 
 
 class Image(LightningDataModule):
@@ -77,10 +74,10 @@ class Image(LightningDataModule):
         """Read the picture now: a bad one is known before anything heavy begins. There may be no log yet."""
         _ = self.master
 
-    def setup(self, stage: str) -> None:
-        """Say what may be wrong with the picture."""
-        for remark in picture.remarks(self.cut[..., 3:]):
-            log.warning("%s: %s", self.file or self.object, remark)
+    @property
+    def remarks(self) -> list[str]:
+        """What may be wrong with the picture."""
+        return picture.remarks(self.cut[..., 3:])
 
     @cached_property
     def truth(self) -> Mesh | None:

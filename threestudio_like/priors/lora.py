@@ -56,7 +56,7 @@ class LoRA(Learner):
             for name, pair in self.pairs.items():
                 hooks.enter_context(added(unet.get_submodule(name.replace("/", ".")), pair, self.scale))
             answer = self.prior.predict(x_t, t, inner)
-        return Magnified.apply(answer, magnification(unet.dtype))
+        return Magnified.apply(answer, magnification(next(unet.parameters()).dtype))
 
 
 class LowRank(nn.Module):

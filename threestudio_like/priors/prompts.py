@@ -1,7 +1,7 @@
 """Embeddings of texts, made once: each is kept in a file, and the text encoder goes when it has been asked.
 
-A file's name is a digest of the encoder's own files, of the text, the precision and the size. So a second run needs
-no text encoder, and no memory for it.
+A file's name is a digest of the encoder's own files, of the text, the precision and the size. So a second run
+needs no text encoder, and no memory for it.
 """
 
 from __future__ import annotations

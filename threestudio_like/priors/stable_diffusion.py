@@ -115,7 +115,9 @@ def invented(unet: Any) -> Invented:
 def embedder(folder: Path, size: int | None, cache: str | None) -> Prompts:
     """Texts by the folder's encoders; `size` as clip_encoder's."""
     maker = [folder / name for name in text_parts(folder)]
-    return Prompts(load=lambda: clip_encoder(folder, size), maker=maker, precision="float32", size=size, folder=cache)
+    return Prompts(
+        load=lambda: clip_encoder(folder, size), maker=maker, precision="float32", size=size, folder=cache
+    )
 
 
 def of_folder(folder: Path, precision: Precision) -> tuple[Any, Any]:

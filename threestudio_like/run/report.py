@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def write_report(folder: Path) -> dict[str, str]:
     parts = [
         f"<h1>{escape(title)}</h1>",
         facts(record, folder),
-        inputs(folder),
+        inputs(folder, record.get("remarks", [])),
         result(folder / "export"),
         table(metrics),
         *(stage(folder / name, metrics.get("stages", {}).get(name, {})) for name in names),
@@ -107,15 +107,16 @@ def facts(record: Mapping[str, Any], folder: Path) -> str:
     return _rows((key, _plain(value)) for key, value in rows)
 
 
-def inputs(folder: Path) -> str:
-    """The picture as it was given, if it is still there, and as the system saw it."""
+def inputs(folder: Path, remarks: Sequence[str]) -> str:
+    """The picture as it was given, if it is still there, and as the system saw it, with what may be wrong."""
     given = Path(_inputs(folder).get("image") or "")
     small = given.is_file() and given.stat().st_size <= MAX_INPUT and given.suffix.lower() in KINDS
     shown = [
         _figure(folder / SEEN, "as the system saw it: colours, alpha, and what else it was told"),
         _figure(given, "as given") if small else "",
     ]
-    return f"<h2>input</h2>{''.join(shown)}" if any(shown) else ""
+    said = "".join(f"<p><strong>{escape(str(remark))}</strong></p>" for remark in remarks)
+    return f"<h2>input</h2>{said}{''.join(shown)}" if any(shown) else ""
 
 
 def result(export: Path) -> str:

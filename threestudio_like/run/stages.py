@@ -167,7 +167,7 @@ def run_stages(
         changed = True
         if twin := reuse.found(name, config, folder):
             if first is not None:
-                seen.keep(first, folder.path)
+                look(first, folder)
             first = None
             folder.record_part("stages", name, **reuse.take(twin, folder))
             log.info("%s: taken from %s", name, twin)
@@ -177,8 +177,7 @@ def run_stages(
         with failing(folder, "stages", name), mistakes(f"stages.{name}"):
             data = prepared(stages[name]["data"], f"stages.{name}.data") if first is None else first
             first = None
-            if folder.writes:
-                seen.keep(data, folder.path)
+            look(data, folder)
             begin = {"data": data, "before": before, "seed": config["seed"]}
             metrics = run_stage(stages[name], name, folder, **begin, callbacks=callbacks)
         same = reuse.key(name, config, folder)
@@ -186,6 +185,15 @@ def run_stages(
         log.info("%s: finished in %.0f s", name, metrics["seconds"])
         gc.collect()
     return changed
+
+
+def look(data: Any, folder: RunFolder) -> None:
+    """Keep what the system sees; what may be wrong with it is said, and stays in the record."""
+    remarks = seen.keep(data, folder.path) if folder.writes else []
+    for remark in remarks:
+        log.warning("the picture: %s", remark)
+    if remarks:
+        folder.record(remarks=remarks)
 
 
 def predecessor(name: str, plan: list[str], folder: RunFolder) -> Path | None:

@@ -1,6 +1,6 @@
 """Systems as their YAML wires them, at sizes that take seconds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import hydra
@@ -174,16 +174,22 @@ def weights(tmp_path_factory):
 
 @pytest.fixture
 def paper(weights, tmp_path):
-    """(stage, slots, overrides) -> the system of the paper experiment, its priors narrow and in float32."""
+    """(stage, slots, overrides, other priors) -> the system of the paper experiment, its priors narrow and in
+    float32; other priors are their slots, options and weights."""
 
-    def build(stage: str, slots: Sequence[str], *overrides: str):
+    def build(stage: str, slots: Sequence[str], *overrides: str, others: Mapping[str, tuple[str, Path]] = {}):
         key = f"stages.{stage}.system"
         small = [f"{key}.scene.geometry.encoding.{name}={value}" for name, value in SMALL.items()]
         for slot in slots:
             prior = f"{key}.guidance.{slot}.prior"
-            small += [f"{prior}.weights={weights[slot]}", f"{prior}.precision=float32"]
-            small.append(f"{prior}.size=16" if slot != "image" else f"{prior}.text_encoder=whole")
+            option, file = others.get(slot, ("deepfloyd" if slot == "image" else "", weights[slot]))
+            small += [f"{prior}.weights={file}", f"{prior}.precision=float32"]
+            small += [f"{prior}.size=16"] if option != "deepfloyd" else [f"{prior}.text_encoder=whole"]
             small += [f"{prior}.cache={tmp_path}"] if slot != "view" else []
+            if slot in others:
+                small.append(f"priors@{prior}={option}")
+            if slot in others and slot != "view":  # Perp-Neg is not for all of them
+                small += [f"priors@{prior}.words=words", f"guidance@{key}.guidance.{slot}.cfg=cfg"]
         words = ["experiment=dreamcraft3d/paper", "image=none.png", "prompt=a ball", *small]
         GlobalHydra.instance().clear()
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):

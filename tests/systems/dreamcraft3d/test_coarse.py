@@ -1,5 +1,6 @@
 """The coarse stage: what is due when, that the picture is met, and that the priors reach the geometry."""
 
+import layouts
 import pytest
 import torch
 
@@ -136,14 +137,38 @@ def test_priors_are_neither_trained_nor_saved(built):
 def test_published_networks_move_the_surface(paper, ball):
     """One whole step of the paper's experiment, with random weights in the published layouts."""
     system = paper("coarse", ("image", "view"), *LATTICE)
-    batch = ball(1)
+    check_moves(system, ball(1), ("image", "view"))
+    names = [name for name, _ in system.named_parameters()]
+    assert not any("prior" in name for name in names)  # they are neither trained nor saved
+
+
+def check_moves(system, batch, names):
+    """Each of these losses has a finite gradient that is not nothing, of the scene."""
     losses = system.compute(batch)
-    assert {"image", "view"} <= set(losses)
-    for name in ("image", "view"):
+    assert set(names) <= set(losses)
+    for name in names:
         system.zero_grad()
         losses[name].backward(retain_graph=True)
         gradients = [value.grad for value in system.scene.parameters() if value.grad is not None]
         assert all(torch.isfinite(gradient).all() for gradient in gradients), name
         assert sum(gradient.abs().sum() for gradient in gradients) > 0, name
-    names = [name for name, _ in system.named_parameters()]
-    assert not any("prior" in name for name in names)  # they are neither trained nor saved
+
+
+@pytest.mark.parametrize(
+    ("slot", "option", "made"),
+    [
+        ("image", "stable_diffusion", lambda place: layouts.stable_diffusion_folder(place)),
+        ("image", "stable_diffusion_15", lambda place: layouts.stable_diffusion_folder(place)),
+        ("image", "stable_diffusion_xl", lambda place: layouts.xl_folder(place)),
+        ("image", "stable_diffusion_3", lambda place: layouts.stable_diffusion_3_folder(place)),
+        ("view", "zero123_xl", lambda place: layouts.zero123_file(place / "xl.safetensors")),
+        ("view", "zero123_xl", lambda place: layouts.zero123_folder(place)),
+        ("view", "stable_zero123", lambda place: layouts.zero123_folder(place, "clip_camera_projection")),
+    ],
+)
+def test_so_do_the_other_published_families(paper, ball, tmp_path, slot, option, made):
+    place = tmp_path / "weights"
+    place.mkdir()
+    off = "weights.image=0" if slot == "view" else "weights.view=0"
+    system = paper("coarse", ("image", "view"), *LATTICE, off, others={slot: (option, made(place))})
+    check_moves(system, ball(1), (slot,))

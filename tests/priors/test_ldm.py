@@ -30,6 +30,16 @@ def test_the_unet_is_what_diffusers_makes_of_it(linear):
         torch.testing.assert_close(made(x, t, tokens).sample, network(x, t, tokens).sample, rtol=0, atol=0)
 
 
+def test_xls_second_condition_is_what_diffusers_makes_of_it():
+    network = layouts.randomised(layouts.xl_unet())
+    state = layouts.ldm_unet(network)
+    told = {"layers_per_block": 1, "class_embed_type": None, "addition_embed_type": "text_time"}
+    theirs = convert_ldm_unet_checkpoint(dict(state), told)
+    made, _ = ldm.unet(state, ema=True)
+    assert any(name.startswith("add_embedding") for name in theirs)
+    assert equal(theirs, network.state_dict()) and equal(dict(made.state_dict()), network.state_dict())
+
+
 def test_the_autoencoder_is_what_diffusers_makes_of_it():
     network = layouts.randomised(layouts.vae())
     state = layouts.ldm_vae(network)

@@ -1,5 +1,7 @@
 """Embeddings are made once, kept under what made them, and mixed as the cameras' words say."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -43,6 +45,25 @@ def test_the_encoder_is_asked_once_for_all_runs(maker):
     assert calls == [["a cup", "a"]] and first[2]["tokens"][0, 0] == 5
     again = make()(["a", "a hat"])  # another run
     assert calls == [["a cup", "a"], ["a hat"]] and torch.equal(again[0]["tokens"], first[1]["tokens"])
+
+
+def test_the_encoder_is_gone_when_it_has_been_asked(tmp_path):
+    alive = []
+
+    class Encoder:
+        def __call__(self, texts):
+            return [{"tokens": torch.ones(2, 3)} for _ in texts]
+
+    def load():
+        encoder = Encoder()
+        encoder.itself = encoder  # as large networks often are: held by a cycle
+        alive.append(weakref.ref(encoder))
+        return encoder
+
+    (tmp_path / "text_encoder").mkdir()
+    prompts = Prompts(load=load, maker=[tmp_path], precision="float32", folder=str(tmp_path / "cache"))
+    prompts(["a cup"])
+    assert len(alive) == 1 and alive[0]() is None
 
 
 def test_another_encoder_precision_or_size_is_asked_anew(maker):

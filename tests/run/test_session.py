@@ -111,6 +111,10 @@ def test_absent_weights_are_named_before_anything_begins(
     assert cues.startswith(
         "stages.coarse.data.cues.weights: 'depth-anything/Depth-Anything-V2-Small-hf' is not"
     )
+    (tmp_path / "sd.ckpt").touch()
+    alone = f"stages.texture.system.guidance.texture.prior.weights={tmp_path}/sd.ckpt"
+    said = refused("experiment=dreamcraft3d/paper", "plan=[texture]", alone)
+    assert said.startswith("stages.texture.system.guidance.texture.prior.text: sd.ckpt has no tokenizer")
     assert not (tmp_path / "outputs").exists()
 
 

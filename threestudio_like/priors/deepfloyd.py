@@ -41,7 +41,8 @@ class DeepFloyd(Worded):
     words, negative, cache: as Stable Diffusion's.
     """
 
-    published = staticmethod(or_random(find))  # a run looks for weights before it begins
+    published = staticmethod(or_random(find))  # a run looks for weights before it begins,
+    readers = ("tokenizer", "text_encoder")  # and for these
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class DeepFloyd(Worded):
             prompts = Invented(shapes={"tokens": (LENGTH, self.unet.config.encoder_hid_dim)})
         else:
             path = find(weights)
-            said = reader(path, text, ["tokenizer", "text_encoder"])
+            said = reader(path, text, self.readers)
             check_schedule(path if path.is_dir() else said, "eps", schedule.alpha_bar)
             if path.is_dir():
                 self.unet = part(UNet2DConditionModel, path, "unet", precision)

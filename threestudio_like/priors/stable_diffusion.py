@@ -44,7 +44,8 @@ class StableDiffusion(Worded, Latents):
     cache: folder for embeddings of prompts; null for the user's own.
     """
 
-    published = staticmethod(or_random(find))  # a run looks for weights before it begins
+    published = staticmethod(or_random(find))  # a run looks for weights before it begins,
+    readers = ("tokenizer", "text_encoder")  # and for these
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class StableDiffusion(Worded, Latents):
             unet, vae = of_nothing(version, precision)
         else:
             path = find(weights)
-            said = reader(path, text, ["tokenizer", "text_encoder"])
+            said = reader(path, text, self.readers)
             check_schedule(path if path.is_dir() else said, prediction, schedule.alpha_bar)
             unet, vae = of_folder(path, precision) if path.is_dir() else of_file(path)
         super().__init__(

@@ -44,7 +44,10 @@ class StableDiffusion3(Worded, Latents):
     cache: folder for embeddings of prompts; null for the user's own.
     """
 
-    published = staticmethod(partial(find, network="transformer"))  # looked for before a run begins
+    published = staticmethod(
+        partial(find, network="transformer")
+    )  # a run looks for weights before it begins,
+    readers = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")  # and for these
 
     def __init__(
         self,

@@ -60,15 +60,22 @@ def check_parts(config: Mapping[str, Any]) -> None:
 
 
 def check_weights(config: Mapping[str, Any]) -> None:
-    """That the published weights of every stage to run are on this machine: hours may pass until the last."""
+    """That the published weights of every stage to run are on this machine, and what reads words for them:
+    hours may pass until the last.
+    """
     for name in planned(config):
         stage = {kind: config["stages"][name][kind] for kind in KINDS}
         for key, part in parts(stage, f"stages.{name}"):
-            find = getattr(located(part["_target_"], key), "published", None)
+            found = located(part["_target_"], key)
+            find = getattr(found, "published", None)
             if find is None:
                 continue
             try:
-                find(part["weights"])
+                path = find(part["weights"])
+                if path is not None and hasattr(found, "readers"):
+                    from threestudio_like.priors.published import reader  # diffusers, which others need not
+
+                    reader(path, part["text"], found.readers)
             except ValueError as error:
                 raise UserError(f"{key}.{error}") from error
 

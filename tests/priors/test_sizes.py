@@ -1,10 +1,17 @@
 """What is counted, against a case by hand; the published sizes are held where their networks are tested."""
 
+from pathlib import Path
+
+import hydra
 import pytest
 import torch
 from torch import nn
 
 from threestudio_like.priors import sizes
+from threestudio_like.run.composition import resolved
+from threestudio_like.schedule.anneal import as_schedule
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def test_two_layers_by_hand():
@@ -70,6 +77,37 @@ def test_moments_by_hand():
     assert sizes.moments(costs, offload=True, lora=True) == ((24, 26), (27, 30))
     assert sizes.moments(costs, offload=False, lora=True) == ((24, 26), (27, 30))
     assert sizes.ways(costs).count("\n") == 5
+
+
+def test_minutes_by_hand():
+    """1 + 1 + 3 operations a step of the shapes (7 are of the picture), 1 + 1 + 2 or 10 of the colours."""
+    shapes, colours = (
+        [sizes.Cost("", 0, flops, 0, 0) for flops in row] for row in ((1, 1, 3, 7), (1, 1, 2, 10))
+    )
+    lines = sizes.minutes(shapes, colours, 100.0).splitlines()[2:]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    found = {row[0]: float(row[3]) for row in cells}  # to a tenth of a minute
+    learnt, distilled = 1000 * 10 / 6000, 2000 * 4 / 6000
+    expected = {"coarse": 2500 * 5 / 6000, "fine": 5000 * 5 / 6000}
+    expected |= {"texture, DreamBooth learns": learnt, "texture, it distils": distilled}
+    assert found == pytest.approx(expected | {"all": sum(expected.values())}, abs=0.06)
+
+
+def test_steps_are_those_of_the_paper_experiment():
+    """At which weights are not zero."""
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        stages = resolved(hydra.compose("config", ["experiment=dreamcraft3d/paper"]))["stages"]
+    found = {}
+    for stage, name, key in (
+        ("coarse", "view", "coarse"),
+        ("fine", "view", "fine"),
+        ("texture", "dreambooth", "texture, DreamBooth learns"),
+        ("texture", "texture", "texture, it distils"),
+    ):
+        told = stages[stage]["system"]["weights"][name]
+        weight = as_schedule(hydra.utils.instantiate(told) if isinstance(told, dict) else told)
+        found[key] = sum(weight(step) != 0 for step in range(stages[stage]["trainer"]["max_steps"]))
+    assert found == sizes.STEPS
 
 
 @pytest.mark.slow

@@ -6,10 +6,14 @@ backward pass keeps are counted. Attention keeps its matrices here; a fused kern
 are a bound. What a forward pass alone needs for a moment, and the renderer, are in no sum.
 
     python -m threestudio_like.priors.sizes
+
+Minutes are those operations at a rate that a user supposes: what the networks need, if nothing else did.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -51,6 +55,8 @@ VAE: dict[str, Any] = {
     "up_block_types": ("UpDecoderBlock2D",) * 4,
     "latent_channels": 4,
 }
+# of `paper`'s stages: those at which the priors are asked, or learn
+STEPS = {"coarse": 2500, "fine": 5000, "texture, DreamBooth learns": 1000, "texture, it distils": 2000}
 CLIP: dict[str, Any] = {
     "hidden_size": 1024,
     "intermediate_size": 4096,
@@ -294,6 +300,39 @@ def table(name: str, costs: list[Cost]) -> str:
     return "\n".join([*lines, f"| all, and the most kept at once | {held / GIB:.2f} | | {most / GIB:.2f} |"])
 
 
+def minutes(shapes: list[Cost], colours: list[Cost], rate: float) -> str:
+    """Markdown: a stage's operations by its steps (STEPS), and its time at `rate` operations a second."""
+    words, view, pixels, _ = (cost.flops for cost in shapes)  # the last one's once for a picture
+    frozen, encoder, adapter, copied = (cost.flops for cost in colours)
+    each = {
+        "coarse": words + view + pixels,
+        "fine": words + view + pixels,
+        "texture, DreamBooth learns": copied,
+        "texture, it distils": frozen + encoder + adapter,
+    }
+    head = f"| stage (calculated) | steps that ask | PFLOP | minutes at {rate / 1e12:g} TFLOP/s |"
+    lines = [head, "|---|---:|---:|---:|"]
+    work = {name: STEPS[name] * flops for name, flops in each.items()}
+    rows = [
+        *((name, str(STEPS[name]), flops) for name, flops in work.items()),
+        ("all", "", sum(work.values())),
+    ]
+    lines += [
+        f"| {name} | {steps} | {flops / 1e15:.1f} | {flops / rate / 60:.1f} |" for name, steps, flops in rows
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    """All tables."""
+    parser = argparse.ArgumentParser(prog="python -m threestudio_like.priors.sizes", description=__doc__)
+    parser.add_argument("--rate", type=float, default=200, help="TFLOP/s that are supposed to be sustained")
+    rate = 1e12 * parser.parse_args(arguments).rate
+    shapes, colours = list(geometry()), list(texture())
+    parts = (table("coarse, fine", shapes), table("texture", colours), ways(colours))
+    print(*parts, minutes(shapes, colours, rate), sep="\n\n")
+    return 0
+
+
 if __name__ == "__main__":
-    costs = list(texture())
-    print(table("coarse, fine", list(geometry())), table("texture", costs), ways(costs), sep="\n\n")
+    sys.exit(main(sys.argv[1:]))

@@ -28,6 +28,7 @@ from threestudio_like.run.table import SCORES
 
 log = logging.getLogger(__name__)
 HEIGHT = 96  # pixels of a run's preview on the sheet
+PICTURES = ", pictures"  # after a variant's name: runs of these, of which no truth is known
 
 
 class Trial(NamedTuple):
@@ -72,11 +73,13 @@ def written(folder: Path, every: Sequence[Trial], against: str | None) -> int:
         from threestudio_like.export.sheet import write_sheet  # what composes needs no Pillow
 
         things = [f"{trial.thing} {trial.seed}" for trial in found]
+        names = [trial.variant.removesuffix(PICTURES) for trial in found]
         pictures = {
-            (trial.variant, thing): trial.folder / "export" / "preview.png"
-            for trial, thing in zip(found, things, strict=True)
+            (name, thing): trial.folder / "export" / "preview.png"
+            for trial, name, thing in zip(found, names, things, strict=True)
         }
-        write_sheet(folder / "sheet.png", pictures, variants(found), list(dict.fromkeys(things)), HEIGHT)
+        rows, columns = list(dict.fromkeys(names)), list(dict.fromkeys(things))
+        write_sheet(folder / "sheet.png", pictures, rows, columns, HEIGHT)
     return len(found)
 
 
@@ -111,7 +114,7 @@ def finished(folder: Path) -> list[Trial]:
         source = next((key for key in SOURCES if tree.get(key)), "")
         thing = Path(str(tree.get(source, "?"))).stem
         if source == "image":
-            variant = f"{variant}, pictures"
+            variant += PICTURES
         scores = {name: numbers[name] for name in SCORES if isinstance(numbers.get(name), (int, float))}
         found.append(Trial(variant, thing, seed, scores, place))
     return found

@@ -322,6 +322,7 @@ VARIANTS = {
     "priors/stable_diffusion_15": "priors/stable_diffusion",
     "priors/stable_diffusion_xl": "priors/stable_diffusion",
     "priors/zero123_xl": "priors/latent_zero123",
+    "priors/marigold_normals": "priors/marigold",
     "priors/stable_zero123": "priors/latent_zero123",
     "viewer/on": "loggers/viewer",
 }

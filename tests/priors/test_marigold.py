@@ -6,7 +6,13 @@ import shutil
 import layouts
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, MarigoldDepthPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    MarigoldDepthPipeline,
+    MarigoldNormalsPipeline,
+    UNet2DConditionModel,
+)
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from threestudio_like.losses.reference import depth_pearson
@@ -32,10 +38,11 @@ def estimator(folder, **changes) -> Marigold:
     return Marigold(weights=str(folder), **values | changes)
 
 
-def pipelines(folder, view: View, seed: int = 4) -> torch.Tensor:
-    """What diffusers' own pipeline says, in [0, 1]."""
+def pipelines(folder, view: View, seed: int = 4, kind: str = "depth") -> torch.Tensor:
+    """What diffusers' own pipeline says, in [0, 1]; or unit normals."""
     parts = {name: kind.from_pretrained(folder / name) for name, kind in PARTS.items()}
-    pipeline = MarigoldDepthPipeline(**parts, prediction_type="depth")
+    made = {"depth": MarigoldDepthPipeline, "normals": MarigoldNormalsPipeline}[kind]
+    pipeline = made(**parts, prediction_type=kind)
     pipeline.set_progress_bar_config(disable=True)
     options = {"num_inference_steps": 3, "processing_resolution": 16, "match_input_resolution": False}
     chance = torch.Generator().manual_seed(seed)
@@ -52,6 +59,26 @@ def test_it_says_what_the_pipeline_says(folder, disc):
     assert theirs.std() > 0.01 and torch.equal(ours, theirs)
     assert not torch.equal(pipelines(folder, view, seed=5), theirs)
     assert torch.equal(estimator(folder)(view).depth, one(view).depth)  # nothing else is drawn
+
+
+@pytest.fixture
+def normals(folder, tmp_path):
+    place = shutil.copytree(folder, tmp_path / "normals")
+    (place / "model_index.json").write_text('{"prediction_type": "normals", "use_full_z_range": true}')
+    return place
+
+
+def test_normals_are_the_pipelines_and_turn_with_the_camera(normals, disc):
+    view, one = disc(16), estimator(normals)
+    theirs = pipelines(normals, view, kind="normals")
+    with torch.no_grad():
+        ours = one.told(view.rgba[..., :3].permute(0, 3, 1, 2))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+    seen = one(view)
+    back = torch.einsum("bji,bhwj->bhwi", view.camera.c2w[:, :3, :3], seen.normal).permute(0, 3, 1, 2)
+    inside = (view.alpha > 0).permute(0, 3, 1, 2)
+    torch.testing.assert_close(back, theirs * inside, rtol=0, atol=1e-5)
+    assert seen.depth is None and view.camera.c2w[0, :3, :3].diagonal().min() < 0.9  # it is turned
 
 
 @pytest.mark.parametrize(("kind", "sign"), [("depth", 1), ("disparity", -1)])
@@ -82,14 +109,19 @@ def test_other_sizes_are_looked_at_in_its_own(folder, disc):
 def test_the_first_published_do_not_say_that_it_is_depth(folder, tmp_path):
     place = shutil.copytree(folder, tmp_path / "first")
     (place / "model_index.json").write_text('{"_class_name": "MarigoldPipeline"}')
-    assert estimator(place).sign == 1.0
+    assert estimator(place).kind == "depth"
 
 
 @pytest.mark.parametrize(
     ("file", "text", "words"),
     [
-        ("model_index.json", '{"prediction_type": "normals"}', r"predicts 'normals'; expected depth or"),
-        ("model_index.json", "[]", "predicts None; expected depth or disparity$"),
+        ("model_index.json", '{"prediction_type": "albedo"}', r"predicts 'albedo'; expected depth, disp"),
+        (
+            "model_index.json",
+            '{"prediction_type": "normals", "use_full_z_range": false}',
+            "half a range of z",
+        ),
+        ("model_index.json", "[]", "predicts None; expected depth, disparity or normals$"),
         ("model_index.json", "{", "model_index.json cannot be read"),
         (
             "scheduler/scheduler_config.json",

@@ -106,14 +106,10 @@ class Cues(nn.Module):
     @torch.no_grad()
     def forward(self, view: View) -> View:
         """The view with depth and normals, in the house's terms; 0 where the picture is empty."""
-        camera, small = view.camera, self.shrunk(view.rgba)
+        small = self.shrunk(view.rgba)
         guess = self.guess(small)
-        normal = F.normalize(_enlarged(guess.normal, view), dim=-1)
-        seen = (view.alpha > 0).to(normal)
-        return view._replace(
-            depth=placed(guess.depth, small[..., 3:], view, self.spread),
-            normal=torch.einsum("bij,bhwj->bhwi", camera.c2w[:, :3, :3], normal) * seen,
-        )
+        depth = placed(guess.depth, small[..., 3:], view, self.spread)
+        return view._replace(depth=depth, normal=turned(guess.normal, view))
 
     def shrunk(self, image: Float[Tensor, "B H W 4"]) -> Float[Tensor, "B h w 4"]:
         """The picture at the network's own size."""
@@ -129,6 +125,13 @@ def placed(
     """Depth of any scale and shift as the view's: around the camera's distance; 0 where it is empty."""
     distance = torch.linalg.vector_norm(view.camera.c2w[:, :3, 3], dim=-1)[:, None, None, None]
     return (distance + spread * _enlarged(relative(depth, mask), view)) * (view.alpha > 0).to(depth)
+
+
+def turned(normal: Float[Tensor, "B h w 3"], view: View) -> Float[Tensor, "B H W 3"]:
+    """Normals of the camera's frame as the view's, in the world's: unit; 0 where it is empty."""
+    unit = F.normalize(_enlarged(normal, view), dim=-1)
+    world = torch.einsum("bij,bhwj->bhwi", view.camera.c2w[:, :3, :3], unit)
+    return world * (view.alpha > 0).to(world)
 
 
 def _enlarged(x: Float[Tensor, "B h w C"], view: View) -> Float[Tensor, "B H W C"]:

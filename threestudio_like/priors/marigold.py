@@ -1,8 +1,9 @@
-"""Depth of one picture by Marigold as published (Ke et al. 2024): diffusion of depth, in the role of `cues`.
+"""Depth, or normals, of one picture by Marigold as published (Ke et al. 2024), in the role of `cues`.
 
-Stable Diffusion 2's U-Net sees the picture's latent beside the noisy depth's, and is told the empty text;
-some steps of DDIM, and the autoencoder shows the depth as a grey picture. It is right up to scale and shift.
-Normals are not told: they would be those of a guessed scale.
+Stable Diffusion 2's U-Net sees the picture's latent beside the noisy answer's, and is told the empty text;
+some steps of DDIM, and the autoencoder shows depth as a grey picture, right up to scale and shift, or normals
+as colours in [-1, 1], in the camera's frame (OpenGL: x right, y up, z towards the camera). Each has its own
+weights, which say what they tell.
 """
 
 from __future__ import annotations
@@ -18,22 +19,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPTextModel
 
-from threestudio_like.priors.cues import placed
+from threestudio_like.priors.cues import placed, turned
 from threestudio_like.priors.published import Precision, folder_with, part, settings
 from threestudio_like.ranges import Count, Positive, Seed, Side
 from threestudio_like.records import View
 
-KINDS = {"depth": 1.0, "disparity": -1.0}  # what it tells, and whether that grows with the distance
-CHANNELS = 8  # of the U-Net: the picture's latent and the depth's
+DEPTHS = {"depth": 1.0, "disparity": -1.0}  # what grows with the distance, and what falls
+NORMALS = "normals"
+CHANNELS = 8  # of the U-Net: the picture's latent and the answer's
 
 
 class Marigold(nn.Module):
-    """A view to the same view with depth.
+    """A view to the same view with depth, or with normals.
 
     weights: a name of the hub, or a folder in diffusers' layout.
     size: pixels a side of the pictures that it looks at, a multiple of what its autoencoder shrinks by.
     steps: of DDIM. seed: of the noise it begins with; the answer depends on it a little.
-    spread: mean deviation that the answer's depth is given, in units of the object's longest side.
+    spread: mean deviation that an answer of depth is given, in units of the object's longest side.
     """
 
     published = staticmethod(partial(folder_with, network="unet"))  # a run looks for weights before it begins
@@ -45,7 +47,7 @@ class Marigold(nn.Module):
 
         super().__init__()
         folder = folder_with(weights, "unet")
-        self.sign = KINDS[told_kind(folder)]
+        self.kind = told_kind(folder)
         self.scheduler = sampler(folder, steps)
         self.unet = part(UNet2DConditionModel, folder, "unet", precision)
         if self.unet.config.in_channels != CHANNELS:
@@ -62,16 +64,20 @@ class Marigold(nn.Module):
 
     @torch.no_grad()
     def forward(self, view: View) -> View:
-        """The view with depth, along the viewing axis around the camera's distance; 0 where it is empty."""
+        """The view with depth, along the viewing axis around the camera's distance, or with normals in the
+        world's frame; 0 where it is empty."""
         x = view.rgba.permute(0, 3, 1, 2)
         if x.shape[2:] != (self.size, self.size):
             x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True)
         x = x.clamp(0, 1)
-        depth = self.sign * self.told(x[:, :3]).permute(0, 2, 3, 1)
+        said = self.told(x[:, :3]).permute(0, 2, 3, 1)
+        if self.kind == NORMALS:
+            return view._replace(normal=turned(said, view))
+        depth = DEPTHS[self.kind] * said
         return view._replace(depth=placed(depth, x[:, 3:].permute(0, 2, 3, 1), view, self.spread))
 
-    def told(self, rgb: Float[Tensor, "B 3 s s"]) -> Float[Tensor, "B 1 s s"]:
-        """What the network says of pictures of its own size: in [0, 1], depth or disparity."""
+    def told(self, rgb: Float[Tensor, "B 3 s s"]) -> Float[Tensor, "B C s s"]:
+        """What it says of pictures of its own size: depth or disparity in [0, 1], or unit normals."""
         scale, dtype = self.vae.config.scaling_factor, self.vae.dtype
         picture = self.vae.encode(rgb.to(dtype) * 2 - 1).latent_dist.mode() * scale
         chance = torch.Generator().manual_seed(self.seed)
@@ -82,17 +88,22 @@ class Marigold(nn.Module):
         for t in self.scheduler.timesteps:
             said = self.unet(torch.cat([picture, x], 1), t, encoder_hidden_states=text).sample
             x = self.scheduler.step(said, t, x).prev_sample
-        grey = self.vae.decode(x / scale).sample.mean(1, keepdim=True)
-        return (grey.clamp(-1, 1).float() + 1) / 2
+        shown = self.vae.decode(x / scale).sample
+        if self.kind == NORMALS:
+            return F.normalize(shown.clamp(-1, 1).float(), dim=1, eps=1e-6)
+        return (shown.mean(1, keepdim=True).clamp(-1, 1).float() + 1) / 2
 
 
 def told_kind(folder: Path) -> str:
-    """Whether it tells depth or disparity; the first published ones, which do not say it, depth."""
+    """Whether it tells depth, disparity or normals; the first published ones, which do not say it, depth."""
     file = folder / "model_index.json"
     told = settings(file) if file.is_file() else {}
     kind = told.get("prediction_type", "depth") if isinstance(told, dict) else None
-    if kind not in KINDS:
-        raise ValueError(f"weights: {file} says that it predicts {kind!r}; expected {' or '.join(KINDS)}")
+    if kind not in (*DEPTHS, NORMALS):
+        known = f"{', '.join(DEPTHS)} or {NORMALS}"
+        raise ValueError(f"weights: {file} says that it predicts {kind!r}; expected {known}")
+    if kind == NORMALS and not told.get("use_full_z_range", True):
+        raise ValueError(f"weights: {folder} tells normals of half a range of z; expected use_full_z_range")
     return kind
 
 

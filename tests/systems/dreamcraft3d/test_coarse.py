@@ -23,6 +23,22 @@ def test_a_depth_that_comes_with_the_picture_is_compared(built, ball):
     assert 0 < system.compute(batch)["depth"].item() <= 2
 
 
+@pytest.mark.parametrize(("stage", "more"), [("coarse", LATTICE), ("fine", ("scene.geometry.resolution=12",))])
+def test_normals_that_come_with_the_picture_turn_the_surface(built, ball, stage, more):
+    """Where they are those of the render, nothing is lost; where they point away, the most, and it is felt."""
+    weight = "weights.normal.value=1.0" if stage == "coarse" else "weights.normal=1.0"
+    system = built(stage, *OFF, *more, weight)
+    batch = ball(0)
+    seen = system.show(batch.reference.camera, 0)
+    losses = []
+    for sign in (1, -1):
+        reference = batch.reference._replace(normal=sign * seen.normal.detach())
+        losses.append(system.compute(batch._replace(reference=reference))["normal"])
+    assert losses[0].item() < 0.05 < 1.5 < losses[1].item() <= 2.0
+    losses[1].backward()
+    assert sum(value.grad.abs().sum() for value in system.scene.parameters() if value.grad is not None) > 0
+
+
 def test_the_published_weights_are_the_official_ones(composed):
     """2-D and 3-D alike, and a depth to compare with; the small ones have mu = 2 and none."""
     stages = composed("paper").stages

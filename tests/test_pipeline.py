@@ -148,3 +148,15 @@ def test_the_papers_experiment_runs_on_published_layouts(tmp_path: Path) -> None
     assert (folder / "export/model.glb").is_file()
     kept = list((tmp_path / "cache/threestudio_like/prompts").iterdir())
     assert len(kept) == 2 * 5  # four views and nothing, by T5 and by CLIP
+
+
+@pytest.mark.slow
+def test_its_profile_tells_of_every_stage(tmp_path: Path) -> None:
+    words = [*command(tmp_path / "outputs"), *published(tmp_path), "experiment=dreamcraft3d/paper_profile"]
+    words = [word for word in words if not word.startswith(("trainer@", "export.")) and word[-6:] != "/paper"]
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(words, env=environment() | cache, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for stage in STEPS:
+        file = tmp_path / "outputs/dreamcraft3d/paper_profile/tiny" / stage / "profile.json"
+        assert {"render", "encode", "denoise", "backward", "whole"} <= set(json.loads(file.read_text()))

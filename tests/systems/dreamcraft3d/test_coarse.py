@@ -23,9 +23,11 @@ def test_a_depth_that_comes_with_the_picture_is_compared(built, ball):
     assert 0 < system.compute(batch)["depth"].item() <= 2
 
 
-@pytest.mark.parametrize(("stage", "more"), [("coarse", LATTICE), ("fine", ("scene.geometry.resolution=12",))])
+@pytest.mark.parametrize(
+    ("stage", "more"), [("coarse", LATTICE), ("fine", ("scene.geometry.resolution=12",))]
+)
 def test_normals_that_come_with_the_picture_turn_the_surface(built, ball, stage, more):
-    """Where they are those of the render, nothing is lost; where they point away, the most, and it is felt."""
+    """Where they are those of the render nothing is lost; where they point away, the most, and it is felt."""
     weight = "weights.normal.value=1.0" if stage == "coarse" else "weights.normal=1.0"
     system = built(stage, *OFF, *more, weight)
     batch = ball(0)

@@ -88,7 +88,7 @@ class Lift(System):
     def judged(self, name: str, image: Float[Tensor, "B H W 4"], batch: Batch) -> Float[Tensor, ""]:
         """What one guidance says of a render from the random cameras."""
         if name not in self.guidance:
-            raise ValueError(f"weights.{name}: there is no guidance.{name} that it could weigh; set it to 0")
+            raise ValueError(f"a loss has a weight, but there is no guidance.{name} to tell it; set it to 0")
         prompts = [self.prompt] * len(image)
         return self.guidance[name](image, prompts, batch.camera, batch.reference, batch.step)
 

@@ -98,7 +98,10 @@ def test_the_held_out_ones_are_unpacked_under_their_names(folder, tmp_path, caps
     assert {file.stem.replace("-", " ") for file in files} == names and "pictures" in capsys.readouterr().out
     code = next(code for code in ANIMALS if name_of(f"{code}.webp") == files[0].stem.replace("-", " "))
     assert files[0].read_bytes() == (folder / "package" / "assets" / f"{code}.webp").read_bytes()
-    assert main([str(tmp_path / "none.tgz"), str(tmp_path / "out")]) == 2
+    (tmp_path / "empty").mkdir()
+    for place, said in (("none.tgz", "no such file"), ("empty", "no picture named")):
+        assert main([str(tmp_path / place), str(tmp_path / "out")]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_mistakes(tmp_path):

@@ -138,8 +138,14 @@ def test_gradients_do_not_vanish_in_float16(tmp_path) -> None:
     )
     lora = stirred(adapted(prior))
     x_t, t, camera, prompts = question(prior)
+    x_t.requires_grad_()
     loss = lora.predict(x_t, t, lora.condition(prompts, camera, None)).square().sum()
     values = list(lora.parameters())
+    (towards,) = torch.autograd.grad(loss, x_t, retain_graph=True)  # the input's is as large as without pairs
+    (alone,) = torch.autograd.grad(
+        prior.predict(x_t, t, prior.condition(prompts, camera, None)).square().sum(), x_t
+    )
+    assert 0.1 < towards.norm() / alone.norm() < 10
     mean = 0.1 / (4 * 64 * 64)  # of the paper's latents, with its weight
     large, small = (torch.autograd.grad(w * loss, values, retain_graph=True) for w in (1e-3, mean))
     for (name, _), one, other in zip(lora.named_parameters(), large, small, strict=True):

@@ -61,7 +61,9 @@ def test_the_encoder_is_gone_when_it_has_been_asked(tmp_path):
         return encoder
 
     (tmp_path / "text_encoder").mkdir()
-    prompts = Prompts(load=load, maker=[tmp_path], precision="float32", folder=str(tmp_path / "cache"))
+    prompts = Prompts(
+        load=load, maker=[tmp_path], precision="float32", size=None, folder=str(tmp_path / "cache")
+    )
     prompts(["a cup"])
     assert len(alive) == 1 and alive[0]() is None
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import hydra
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
 from torch import nn
 
 from threestudio_like.priors import sizes
@@ -87,26 +88,30 @@ def test_minutes_by_hand():
     lines = sizes.minutes(shapes, colours, 100.0).splitlines()[2:]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     found = {row[0]: float(row[3]) for row in cells}  # to a tenth of a minute
-    learnt, distilled = 1000 * 10 / 6000, 2000 * 4 / 6000
+    learnt, distilled, augmented = 1000 * 10 / 6000, 2000 * 5 / 6000, 40 * 12 / 6000
     expected = {"coarse": 2500 * 5 / 6000, "fine": 5000 * 5 / 6000}
     expected |= {"texture, DreamBooth learns": learnt, "texture, it distils": distilled}
+    expected["texture, renders are augmented"] = augmented
     assert found == pytest.approx(expected | {"all": sum(expected.values())}, abs=0.06)
 
 
 def test_steps_are_those_of_the_paper_experiment():
     """At which weights are not zero."""
+    GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         stages = resolved(hydra.compose("config", ["experiment=dreamcraft3d/paper"]))["stages"]
     found = {}
     for stage, name, key in (
         ("coarse", "view", "coarse"),
         ("fine", "view", "fine"),
+        ("texture", "dreambooth", "texture, renders are augmented"),
         ("texture", "dreambooth", "texture, DreamBooth learns"),
         ("texture", "texture", "texture, it distils"),
     ):
         told = stages[stage]["system"]["weights"][name]
         weight = as_schedule(hydra.utils.instantiate(told) if isinstance(told, dict) else told)
-        found[key] = sum(weight(step) != 0 for step in range(stages[stage]["trainer"]["max_steps"]))
+        every = stages["texture"]["system"]["refresh_every"] if key == "texture, renders are augmented" else 1
+        found[key] = sum(weight(step) != 0 for step in range(0, stages[stage]["trainer"]["max_steps"], every))
     assert found == sizes.STEPS
 
 

@@ -57,14 +57,16 @@ def test_what_is_not_finished_is_left_out_and_the_latest_of_twins_counts(outputs
 
 
 def test_runs_of_pictures_are_a_line_of_their_own(outputs: Path) -> None:
-    outcome(outputs, "plain", "bell", 0, mask_iou=0.9)
-    (outputs / "plain" / "bell-0" / "config.yaml").write_text("object: null\nimage: emoji/bell.webp\n")
-    lines = [
-        [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in text(trials(outputs), "better").splitlines()
-    ]
-    assert ["plain, pictures", "1", "", "0.9"] in [line[:4] for line in lines]
-    assert ["plain", "4", "0.4 ± 0.1", ""] in [line[:4] for line in lines]
+    for variant, overlap in (("plain", 0.9), ("better", 0.95)):
+        outcome(outputs, variant, "bell", 0, mask_iou=overlap)
+        told = "object: null\nimage: emoji/bell.webp\n"
+        (outputs / variant / "bell-0" / "config.yaml").write_text(told)
+    outcome(outputs / "more", "plain", "bell", 0, volume_iou=0.4)  # an object of the picture's name
+    found = trials(outputs)
+    rows = [[cell.strip() for cell in line.split("|")[1:5]] for line in text(found, "plain").splitlines()]
+    assert ["plain, pictures", "1", "", "0.9"] in rows and ["plain", "5"] in [row[:2] for row in rows]
+    assert ["better, pictures", "1", "", "+0.05"] in rows and ["better", "4", "+0.2 ± 0.1", ""] in rows
+    assert {trial.thing for trial in found} == {"cup", "sofa", "bell", "bell.webp"}
 
 
 def test_the_command_writes_table_and_sheet(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

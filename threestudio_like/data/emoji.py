@@ -161,10 +161,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("folder", type=Path, help="where the held-out ones are written, under their names")
     given = parser.parse_args(arguments)
     try:
-        print(f"{given.folder}: {unpacked(given.path, given.folder)} pictures")
+        if not given.path.exists():
+            raise ValueError(f"no such file or folder '{given.path}'; expected a folder of emoji, or a .tgz")
+        if not (count := unpacked(given.path, given.folder)):
+            raise ValueError(f"no picture named by its codepoint in '{given.path}', like 1f6f8.webp")
     except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
+    print(f"{given.folder}: {count} pictures")
     return 0
 
 

@@ -101,6 +101,7 @@ def embedder(folder: Path, how: Held, cache: str | None) -> Prompts:
         load=lambda: t5_encoder(folder, how),
         maker=[folder / "tokenizer", folder / "text_encoder"],
         precision=computes_in(how),
+        size=None,
         folder=cache,
     )
 

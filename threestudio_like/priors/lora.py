@@ -25,7 +25,8 @@ from torch.autograd import Function
 from threestudio_like.priors.base import Condition, Learner, Prior
 from threestudio_like.ranges import Count, Positive
 
-HALF_GAIN = 2.0**12  # a mean over 64 x 64 x 4 elements begins below float16's least normal number, 6e-5
+# of gradients in a float16 network: a tenth of a mean over 64 x 64 x 4 begins below its least normal number
+HALF_GAIN = 2.0**12
 
 
 class LoRA(Learner):
@@ -51,12 +52,14 @@ class LoRA(Learner):
         """The noise, as the adapted network sees it."""
         inner, camera = self.split(condition)
         unet = unet_of(self.prior)
+        gain = HALF_GAIN if next(unet.parameters()).dtype == torch.float16 else 1.0
         with ExitStack() as hooks:
-            hooks.enter_context(self.camera.joined(unet, camera))
+            hooks.enter_context(self.camera.joined(unet, camera, gain))
             for name, pair in self.pairs.items():
-                hooks.enter_context(added(unet.get_submodule(name.replace("/", ".")), pair, self.scale))
-            answer = self.prior.predict(x_t, t, inner)
-        return Magnified.apply(answer, magnification(next(unet.parameters()).dtype))
+                layer = unet.get_submodule(name.replace("/", "."))
+                hooks.enter_context(added(layer, pair, self.scale, gain))
+            answer = self.prior.predict(magnified(x_t, 1 / gain), t, inner)
+        return magnified(answer, gain)
 
 
 class LowRank(nn.Module):
@@ -84,10 +87,8 @@ class LowRank(nn.Module):
         nn.init.zeros_(self.up.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """B A x; x as the frozen layer gets it."""
-        gain = magnification(x.dtype)
-        inner = Magnified.apply(x.to(self.up.weight.dtype), gain)  # gradients go on as large as they came
-        return Magnified.apply(self.up(self.down(inner)), 1 / gain)
+        """B A x."""
+        return self.up(self.down(x.to(self.up.weight.dtype)))
 
 
 class Magnified(Function):
@@ -105,9 +106,9 @@ class Magnified(Function):
         return ctx.gain * grad, None
 
 
-def magnification(dtype: torch.dtype) -> float:
-    """How much larger gradients are in a network of this precision."""
-    return HALF_GAIN if dtype == torch.float16 else 1.0
+def magnified(x: Tensor, gain: float) -> Tensor:
+    """x itself where nothing is magnified."""
+    return x if gain == 1.0 else Magnified.apply(x, gain)
 
 
 class CameraEmbedding(nn.Module):
@@ -121,15 +122,11 @@ class CameraEmbedding(nn.Module):
         self.layers = nn.Sequential(nn.Linear(Learner.camera_channels, channels), nn.SiLU(), last)
 
     @contextmanager
-    def joined(self, unet: nn.Module, camera: Float[Tensor, "B 16"]) -> Iterator[None]:
-        """While it lasts, the U-Net's time embedding knows the camera."""
-        embedded = self.layers(camera.float())
+    def joined(self, unet: nn.Module, camera: Float[Tensor, "B 16"], gain: float = 1.0) -> Iterator[None]:
+        """While it lasts, the U-Net's time embedding knows the camera, with gradients `gain` times theirs."""
+        embedded = magnified(self.layers(camera.float()), 1 / gain)
         time_embedding = unet.get_submodule("time_embedding")
-
-        def told(_: nn.Module, __: Any, out: Tensor) -> Tensor:
-            return out + Magnified.apply(embedded, 1 / magnification(out.dtype)).to(out.dtype)
-
-        handle = time_embedding.register_forward_hook(told)
+        handle = time_embedding.register_forward_hook(lambda _, __, out: out + embedded.to(out.dtype))
         try:
             yield
         finally:
@@ -137,9 +134,17 @@ class CameraEmbedding(nn.Module):
 
 
 @contextmanager
-def added(layer: nn.Module, extra: nn.Module, scale: float) -> Iterator[None]:
-    """While it lasts, `layer(x)` gives layer(x) + scale extra(x)."""
-    handle = layer.register_forward_hook(lambda _, args, out: out + scale * extra(args[0]).to(out.dtype))
+def added(layer: nn.Module, extra: nn.Module, scale: float, gain: float) -> Iterator[None]:
+    """While it lasts, `layer(x)` gives layer(x) + scale extra(x).
+
+    Gradients are `gain` times as large around it: in `extra` as they should be, and beyond it as they came.
+    """
+
+    def told(_: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        inner = magnified(args[0].float(), gain)
+        return out + scale * magnified(extra(inner), 1 / gain).to(out.dtype)
+
+    handle = layer.register_forward_hook(told)
     try:
         yield
     finally:

@@ -103,7 +103,8 @@ def told_kind(folder: Path) -> str:
         known = f"{', '.join(DEPTHS)} or {NORMALS}"
         raise ValueError(f"weights: {file} says that it predicts {kind!r}; expected {known}")
     if kind == NORMALS and not told.get("use_full_z_range", True):
-        raise ValueError(f"weights: {folder} tells normals of half a range of z; expected use_full_z_range")
+        half = f"{folder} tells normals of half a range of z"
+        raise ValueError(f"weights: {half}; expected use_full_z_range: true")
     return kind
 
 

@@ -44,7 +44,7 @@ class Prompts:
         load: Callable[[], Encoder],
         maker: list[Path],
         precision: str,
-        size: int | None = None,
+        size: int | None,
         folder: str | None,
     ) -> None:
         self.load, self.precision, self.size, self.folder = load, precision, size, folder

@@ -56,7 +56,14 @@ VAE: dict[str, Any] = {
     "latent_channels": 4,
 }
 # of `paper`'s stages: those at which the priors are asked, or learn
-STEPS = {"coarse": 2500, "fine": 5000, "texture, DreamBooth learns": 1000, "texture, it distils": 2000}
+STEPS = {
+    "coarse": 2500,
+    "fine": 5000,
+    "texture, renders are augmented": 40,
+    "texture, DreamBooth learns": 1000,
+    "texture, it distils": 2000,
+}
+DENOISED = 12  # steps of an augmented render, at most
 CLIP: dict[str, Any] = {
     "hidden_size": 1024,
     "intermediate_size": 4096,
@@ -307,8 +314,10 @@ def minutes(shapes: list[Cost], colours: list[Cost], rate: float) -> str:
     each = {
         "coarse": words + view + pixels,
         "fine": words + view + pixels,
+        "texture, renders are augmented": DENOISED * frozen,
         "texture, DreamBooth learns": copied,
-        "texture, it distils": frozen + encoder + adapter,
+        # two conditions of DreamBooth's copy and one of the score's network, whose training encodes once more
+        "texture, it distils": 1.5 * frozen + 1.5 * encoder + adapter,
     }
     head = f"| stage (calculated) | steps that ask | PFLOP | minutes at {rate / 1e12:g} TFLOP/s |"
     lines = [head, "|---|---:|---:|---:|"]
@@ -328,6 +337,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m threestudio_like.priors.sizes", description=__doc__)
     parser.add_argument("--rate", type=float, default=200, help="TFLOP/s that are supposed to be sustained")
     rate = 1e12 * parser.parse_args(arguments).rate
+    if not rate > 0:
+        parser.error("--rate: above 0")
     shapes, colours = list(geometry()), list(texture())
     parts = (table("coarse, fine", shapes), table("texture", colours), ways(colours))
     print(*parts, minutes(shapes, colours, rate), sep="\n\n")

@@ -44,10 +44,9 @@ class StableDiffusion3(Worded, Latents):
     cache: folder for embeddings of prompts; null for the user's own.
     """
 
-    published = staticmethod(
-        partial(find, network="transformer")
-    )  # a run looks for weights before it begins,
-    readers = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")  # and for these
+    # a run looks for weights, and for what reads words, before it begins
+    published = staticmethod(partial(find, network="transformer"))
+    readers = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
 
     def __init__(
         self,
@@ -84,6 +83,7 @@ class StableDiffusion3(Worded, Latents):
             load=lambda: encoder(folder, text_encoder, width),
             maker=[folder / name for name in names],
             precision="float32" if text_encoder is None else computes_in(text_encoder),
+            size=None,
             folder=cache,
         )
         self.spoken = Spoken(prompts=prompts, words=words, negative=negative)

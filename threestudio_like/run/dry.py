@@ -58,6 +58,8 @@ def stage(tree: Mapping[str, Any], name: str, place: Path, first: Any, scene: An
     """One stage built, begun and timed: its branch, its cost, and the scene that it leaves."""
     config, key = tree["stages"][name], f"stages.{name}"
     data = stages.prepared(config["data"], f"{key}.data") if first is None else first
+    if scene is None:
+        stages.warned(data)
     init = stages.beginning(name, tree)
     before = scenes.load(init, "init") if init else scene
     seed_everything(tree["seed"], workers=True, verbose=False)

@@ -83,7 +83,7 @@ def check_letters(key: str, text: str) -> None:
 
 
 def with_input(config: DictConfig, overrides: list[str]) -> DictConfig:
-    """A source on the command line replaces the configured sources and words, but for words made from it."""
+    """A source on the command line replaces the configured sources and words; an interpolation stays."""
     if any(given(key, overrides) for key in SOURCES):
         for key in INPUTS:
             kept = given(key, overrides) or (key == "prompt" and OmegaConf.is_interpolation(config, key))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -20,24 +20,16 @@ SIDE = 256  # pixels of the longest side of one
 MOST = 6  # of many, evenly chosen
 
 
-@runtime_checkable
-class Remarked(Protocol):
-    """Data that knows what may be wrong with it."""
-
-    @property
-    def remarks(self) -> list[str]:
-        """A sentence each."""
-        ...
+def remarks(data: Any) -> list[str]:
+    """What may be wrong with it."""
+    return data.remarks if hasattr(type(data), "remarks") else []
 
 
 @torch.no_grad()
-def keep(data: Any, folder: Path) -> list[str]:
-    """Write it once, for data that a scene is made from: colours, alpha, depth and normals if any.
-
-    What may be wrong with it is told then.
-    """
+def keep(data: Any, folder: Path) -> None:
+    """Write it once, for data that a scene is made from: colours, alpha, depth and normals if any."""
     if not isinstance(data, Pictures) or (folder / NAME).exists():
-        return []
+        return
     view = data.pictures
     count = min(len(view.rgb), MOST)
     chosen = [round(i * (len(view.rgb) - 1) / max(count - 1, 1)) for i in range(count)]
@@ -47,7 +39,6 @@ def keep(data: Any, folder: Path) -> list[str]:
     if view.normal is not None:
         rows.append((view.normal + 1) / 2 * view.alpha + 1 - view.alpha)
     write_png(folder / NAME, column([row([small(each[index]) for index in chosen]) for each in rows]))
-    return data.remarks if isinstance(data, Remarked) else []
 
 
 def small(picture: Float[Tensor, "H W 3"]) -> Float[Tensor, "h w 3"]:

@@ -195,12 +195,20 @@ def run_stages(
 
 
 def look(data: Any, folder: RunFolder) -> None:
-    """Keep what the system sees; what may be wrong with it is said, and stays in the record."""
-    remarks = seen.keep(data, folder.path) if folder.writes else []
-    for remark in remarks:
+    """Keep what the system sees; what may be wrong with it is said once, and stays in the record."""
+    if not folder.writes:
+        return
+    if "remarks" not in folder.manifest:
+        folder.record(remarks=warned(data))
+    seen.keep(data, folder.path)
+
+
+def warned(data: Any) -> list[str]:
+    """What may be wrong with the picture, and has been said."""
+    found = seen.remarks(data)
+    for remark in found:
         log.warning("the picture: %s", remark)
-    if remarks:
-        folder.record(remarks=remarks)
+    return found
 
 
 def predecessor(name: str, plan: list[str], folder: RunFolder) -> Path | None:

@@ -37,7 +37,7 @@ def resident() -> int:
 class Profile(Callback):
     """Ends its stage after `steps` steps; the first, in which kernels are compiled, does not count.
 
-    Nor does what happens between two steps, such as drawing pictures.
+    Nor does what happens between two steps: fetching the batch, drawing pictures, logging.
     """
 
     def __init__(self, *, steps: int) -> None:
@@ -46,7 +46,7 @@ class Profile(Callback):
         self.steps = steps
         self.seconds: dict[str, list[float]] = {}
         self.peaks: dict[str, float] = {}
-        self.most = 0.0  # CUDA's, of the whole stage
+        self.most = 0.0  # CUDA's, of the steps that count
         self.within: str | None = BETWEEN
         self.since = 0.0
         self.begun = 0.0  # this step

@@ -28,17 +28,22 @@ from threestudio_like.run.table import SCORES
 
 log = logging.getLogger(__name__)
 HEIGHT = 96  # pixels of a run's preview on the sheet
-PICTURES = ", pictures"  # after a variant's name: runs of these, of which no truth is known
 
 
 class Trial(NamedTuple):
     """One finished run."""
 
-    variant: str  # the experiment; those of pictures, which have no truth, are a line of their own
-    thing: str  # what it was made from
+    variant: str  # the experiment
+    thing: str  # what it was made from; a picture's file has its suffix
     seed: int
     scores: Mapping[str, float]
     folder: Path
+    pictured: bool  # made from a picture, of which no truth is known
+
+    @property
+    def line(self) -> str:
+        """Its line in the tables: pictures have one of their own."""
+        return f"{self.variant}, pictures" if self.pictured else self.variant
 
 
 class Study(Callback):
@@ -73,13 +78,11 @@ def written(folder: Path, every: Sequence[Trial], against: str | None) -> int:
         from threestudio_like.export.sheet import write_sheet  # what composes needs no Pillow
 
         things = [f"{trial.thing} {trial.seed}" for trial in found]
-        names = [trial.variant.removesuffix(PICTURES) for trial in found]
         pictures = {
-            (name, thing): trial.folder / "export" / "preview.png"
-            for trial, name, thing in zip(found, names, things, strict=True)
+            (trial.variant, thing): trial.folder / "export" / "preview.png"
+            for trial, thing in zip(found, things, strict=True)
         }
-        rows, columns = list(dict.fromkeys(names)), list(dict.fromkeys(things))
-        write_sheet(folder / "sheet.png", pictures, rows, columns, HEIGHT)
+        write_sheet(folder / "sheet.png", pictures, variants(found), list(dict.fromkeys(things)), HEIGHT)
     return len(found)
 
 
@@ -112,11 +115,10 @@ def finished(folder: Path) -> list[Trial]:
             log.warning("%s: damaged, and left out", place)
             continue
         source = next((key for key in SOURCES if tree.get(key)), "")
-        thing = Path(str(tree.get(source, "?"))).stem
-        if source == "image":
-            variant += PICTURES
+        pictured, given = source == "image", Path(str(tree.get(source, "?")))
+        thing = given.name if pictured else given.stem
         scores = {name: numbers[name] for name in SCORES if isinstance(numbers.get(name), (int, float))}
-        found.append(Trial(variant, thing, seed, scores, place))
+        found.append(Trial(variant, thing, seed, scores, place, pictured))
     return found
 
 
@@ -143,18 +145,17 @@ def text(found: Sequence[Trial], against: str | None) -> str:
 def tables(found: Sequence[Trial], against: str | None) -> dict[str, tuple[list[str], list[list[str]]]]:
     """Heads and lines of `means`, and of `differences` where there is what to compare with."""
     names = [name for name in SCORES if any(name in trial.scores for trial in found)]
-    groups = {variant: [t for t in found if t.variant == variant] for variant in variants(found)}
+    groups = {line: [t for t in found if t.line == line] for line in dict.fromkeys(t.line for t in found)}
     lines = [
-        [variant, str(len(group)), *(mean(group, name) for name in names)]
-        for variant, group in groups.items()
+        [line, str(len(group)), *(mean(group, name) for name in names)] for line, group in groups.items()
     ]
     made = {"means": (["variant", "runs", *names], lines)}
-    base = {trial[1:3]: trial for trial in groups.get(against or "", [])}
+    base = {trial[1:3]: trial for trial in found if trial.variant == against}
     lines = []
-    for variant, group in groups.items():
+    for line, group in groups.items():
         pairs = [(trial, base[trial[1:3]]) for trial in group if trial[1:3] in base]
-        if variant != against and pairs:
-            lines.append([variant, str(len(pairs)), *(difference(pairs, name) for name in names)])
+        if group[0].variant != against and pairs:
+            lines.append([line, str(len(pairs)), *(difference(pairs, name) for name in names)])
     return made | ({"differences": (["variant", "pairs", *names], lines)} if lines else {})
 
 

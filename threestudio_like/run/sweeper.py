@@ -54,7 +54,7 @@ class Jobs(Sweeper):
 
     objective: the key of metrics.json that says which run is best (null: none does); direction: whether the
     greatest or the least is. loggers: the summary's dashboards. params: overrides that a YAML gives, and the
-    command line may give anew (as Hydra's own sweeper has it); one that is null is none.
+    command line may give anew (as Hydra's own sweeper has it); a null one is left out.
     """
 
     def __init__(

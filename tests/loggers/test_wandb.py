@@ -32,12 +32,17 @@ def records(file: Path) -> Iterator[bytes]:
 
 
 def history(folder: Path) -> dict[str, list[str]]:
-    """Every value that was logged, as JSON, by its dotted key."""
+    """Every value that was logged, as JSON, by its dotted key; none while another process is writing it."""
+    from google.protobuf.message import DecodeError
     from wandb.proto.wandb_internal_pb2 import Record
 
     found: dict[str, list[str]] = {}
     for file in folder.glob("wandb/offline-run-*/*.wandb"):
-        for record in map(Record.FromString, records(file)):
+        try:
+            read = list(map(Record.FromString, records(file)))
+        except DecodeError:
+            return {}
+        for record in read:
             for item in record.history.item:
                 found.setdefault(".".join(item.nested_key) or item.key, []).append(item.value_json)
             for item in record.config.update:

@@ -108,9 +108,12 @@ class Brightness:
         return (image[..., [0, 2]] * image[..., 3:]).mean((1, 2))
 
 
+BRIGHTNESS = {"_target_": f"{__name__}.Brightness"}
+
+
 def test_an_embedding_tells_how_views_agree_without_a_truth(folder):
     """One that sees brightness alone: one colour all around is like itself, two are not."""
-    score = Score(views=2, side=32, directions=8, resolution=8, points=10, seed=0, embedding=Brightness())
+    score = Score(views=2, side=32, directions=8, resolution=8, points=10, seed=0, embedding=BRIGHTNESS)
     source = data(folder, object=str(folder / "truth.ply"))
     alike = score.agreement(source.truth, source)
     assert alike["view_similarity"] > 0.999 and alike["view_consistency"] > 0.999

@@ -7,8 +7,9 @@ can be judged.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,7 @@ from threestudio_like.metrics.similarity import view_consistency
 from threestudio_like.ops.camera import around
 from threestudio_like.ranges import Cells, Count, Seed, Side
 from threestudio_like.records import Mesh
+from threestudio_like.run.composition import build
 
 MARGIN = 1.02  # of the box that volumes are counted in, beyond the larger mesh
 
@@ -54,7 +56,8 @@ class Score:
     side: pixels of every view.
     directions: of the depth maps that say what is inside. resolution: cells a side of the volume.
     points: on each surface, for distances. seed: of those points.
-    embedding: of pictures, by which the new views agree with the picture and with each other; null: not told.
+    embedding: the part that embeds pictures, by which the new views agree with the picture and with each
+        other, made when it is asked; null: that is not told.
     """
 
     after = "export"  # whose file it reads
@@ -68,7 +71,7 @@ class Score:
         resolution: Cells,
         points: Count,
         seed: Seed,
-        embedding: Embedder | None,
+        embedding: Mapping[str, Any] | None,
     ) -> None:
         counts = {"views": views, "side": side, "directions": directions}
         for name, count in {**counts, "resolution": resolution, "points": points}.items():
@@ -105,9 +108,10 @@ class Score:
         """Of new views, by what the embedding takes for alike; no truth is needed."""
         if self.embedding is None:
             return {}
+        embedding: Embedder = build(self.embedding, "score.embedding")
         reference = data.reference(self.side)
         seen = draw(model, around(reference.camera, self.views, 0.5), OVERSAMPLING)
-        views, picture = self.embedding.pictures(seen.rgba), self.embedding.pictures(reference.rgba)
+        views, picture = embedding.pictures(seen.rgba), embedding.pictures(reference.rgba)
         found = {"view_similarity": float(F.cosine_similarity(views, picture, dim=-1).mean())}
         if self.views > 1:
             found["view_consistency"] = float(view_consistency(views))

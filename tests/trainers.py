@@ -7,14 +7,7 @@ from pytorch_lightning import Trainer
 
 
 def quiet(folder: Path, steps: int = 1, **settings: Any) -> Trainer:
-    """On the CPU, with its files in `folder`."""
-    return Trainer(
-        accelerator="cpu",
-        max_steps=steps,
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **settings,
-    )
+    """On the CPU, with its files in `folder`; settings may be other ones."""
+    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    values = {**dict.fromkeys(off, False), "accelerator": "cpu", **settings}
+    return Trainer(max_steps=steps, default_root_dir=folder, **values)

@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning import Trainer
 from torch import nn
 from torch.utils.data import DataLoader
+from trainers import quiet
 
 from systems.base import Optimization, System
 from tests.run.tiny import Count
@@ -47,17 +48,7 @@ class Falling(System):
 
 def fit(tmp_path: Path, system: System, steps: int, patience: int = 3, **settings: object) -> Guard | None:
     guard = Guard(patience=patience) if patience else None
-    trainer = Trainer(
-        default_root_dir=tmp_path / "coarse",
-        accelerator="cpu",
-        max_steps=steps,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[guard] if guard else [],
-        **settings,
-    )
+    trainer = quiet(tmp_path / "coarse", steps, callbacks=[guard] if guard else [], **settings)
     steps_of = DataLoader(Count(0), batch_size=None, collate_fn=lambda step: SimpleNamespace(step=step))
     trainer.fit(system, steps_of)
     assert trainer.global_step == steps

@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
-from pytorch_lightning import Trainer
 from torch import nn
 from torch.utils.data import DataLoader
+from trainers import quiet
 
 from systems.base import Optimization, System
 from threestudio_like.ops.camera import orbit
@@ -72,16 +72,7 @@ class Step:
 
 def test_calls_are_counted_by_part(tmp_path, monkeypatch):
     monkeypatch.setattr("threestudio_like.run.stopwatch.time", CLOCK)
-    trainer = Trainer(
-        accelerator="cpu",
-        max_steps=50,
-        default_root_dir=tmp_path,
-        callbacks=[Profile(steps=4)],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet(tmp_path, 50, callbacks=[Profile(steps=4)])
     trainer.fit(Asking(), DataLoader([Step()] * 50, batch_size=None))
     assert trainer.global_step == 4
     rows = json.loads((tmp_path / "profile.json").read_text())

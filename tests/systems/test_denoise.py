@@ -7,6 +7,7 @@ import pytest
 import torch
 from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader, IterableDataset
+from trainers import quiet
 
 from systems.denoise import chosen
 from threestudio_like.priors.weights import load
@@ -18,17 +19,7 @@ def fit(tmp_path):
 
     def run(system, examples, steps: int, checkpoint=None, **settings) -> Trainer:
         loader = DataLoader(Stream(examples, first_step(checkpoint)), batch_size=None)
-        trainer = Trainer(
-            accelerator="cpu",
-            max_steps=steps,
-            default_root_dir=tmp_path,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            **settings,
-        )
+        trainer = quiet(tmp_path, steps, num_sanity_val_steps=0, **settings)
         trainer.fit(system, loader, DataLoader(examples[:2], batch_size=None), ckpt_path=checkpoint)
         return trainer
 

@@ -15,7 +15,7 @@ def cameras(**changes):
     settings = dict(
         azimuth=[-180.0, 180.0],
         elevation=[-10.0, 45.0],
-        distance=[1.5, 2.0],
+        distance=[0.9, 1.25],
         fov_y=[40.0, 60.0],
         uniform_share=0.5,
         progressive_until=0,
@@ -32,6 +32,22 @@ def test_pose_is_where_it_says():
     assert float(distance) == pytest.approx(1.6)
 
 
+def test_a_camera_stands_back_until_all_points_are_in_its_picture():
+    corners = torch.cartesian_prod(*[torch.tensor([-0.5, 0.5])] * 3)
+    far = START.seeing(corners, 0.9)
+    assert far.distance > START.distance and far._replace(distance=START.distance) == START
+    x, y = projected(far, corners).abs().amax(dim=0)
+    assert float(max(x, y)) == pytest.approx(0.9, abs=1e-5)
+    assert START.seeing(0.5 * corners, 0.9) == START  # near enough as it is
+
+
+def projected(pose, points):
+    """In the picture's square, [-1, 1]^2, by the camera's matrix."""
+    whole = torch.cat([points, torch.ones(len(points), 1)], dim=1)
+    local = whole @ torch.linalg.inv(pose.camera(1).c2w[0]).T
+    return local[:, :2] / -local[:, 2:3] / math.tan(math.radians(pose.fov_y) / 2)
+
+
 def test_function_of_seed_step_and_rank():
     make = cameras()
     same, again = make(1, 7, 0, START), make(1, 7, 0, START)
@@ -44,7 +60,7 @@ def test_ranges_are_kept_and_filled():
     azimuth, elevation, distance = spherical(cameras(batch_size=4000)(0, 5, 0, START))
     elevation = torch.rad2deg(elevation)
     assert -10.01 <= elevation.min() < -9 and 44 < elevation.max() <= 45.01
-    assert 1.5 <= distance.min() < 1.51 and 1.99 < distance.max() <= 2.0
+    assert 1.44 <= distance.min() < 1.45 and 1.99 < distance.max() <= 2.0  # shares of the start's 1.6
     assert azimuth.min() < -3.1 and azimuth.max() > 3.1
 
 

@@ -20,7 +20,7 @@ def module(**changes) -> Image:
     cameras = Cameras(
         azimuth=[-180.0, 180.0],
         elevation=[-10.0, 45.0],
-        distance=[1.6, 1.6],
+        distance=[1.0, 1.0],
         fov_y=[50.0, 50.0],
         uniform_share=0.5,
         progressive_until=0,
@@ -40,6 +40,7 @@ def module(**changes) -> Image:
         resolution=lambda step: 16 if step < 3 else 32,
         size=64,
         share=0.75,
+        within=0.95,
         threshold=0.05,
         max_pixels=10**6,
         seed=0,
@@ -86,6 +87,19 @@ def test_a_mesh_is_rendered_at_the_known_camera(tmp_path):
         torch.tan(torch.asin(torch.tensor(0.5 / 1.6))) / torch.tan(torch.deg2rad(torch.tensor(25.0))) * 16
     )
     assert view.alpha.sum().item() == pytest.approx(torch.pi * float(radius) ** 2, rel=0.02)
+
+
+def test_a_mesh_that_would_leave_its_picture_is_seen_from_further_away(tmp_path):
+    trimesh.creation.box((1.0, 1.0, 1.0)).export(tmp_path / "box.ply")
+    data = module(object=str(tmp_path / "box.ply"))
+    batch = data.batch(5, 0)
+    rim = torch.ones(64, 64, dtype=torch.bool)
+    rim[1:-1, 1:-1] = False
+    assert data.cut[..., 3][rim].max() == 0 and not data.remarks
+    seen = data.cut[..., 3].nonzero()
+    assert max(seen.max().item() - 31.5, 31.5 - seen.min().item()) == pytest.approx(0.95 * 32, abs=1)
+    away = spherical(batch.reference.camera)[2]
+    assert away > 1.6 and torch.allclose(spherical(batch.camera)[2], away)  # from the sides, too
 
 
 def test_cues_are_asked_for_once_for_each_size(cup):

@@ -40,6 +40,13 @@ class Pose(NamedTuple):
     distance: Positive
     fov_y: Opening
 
+    def seeing(self, points: Float[Tensor, "N 3"], share: float) -> Pose:
+        """This camera where it stands, or as far back as it must for points to be in this share of a side."""
+        sides, back = (points @ self.camera(1).c2w[0, :3, :3]).split([2, 1], dim=-1)
+        slope = share * math.tan(math.radians(self.fov_y) / 2)
+        least = back + sides.abs().amax(dim=-1, keepdim=True) / slope
+        return self._replace(distance=max(self.distance, float(least.max())))
+
     def camera(self, side: int) -> Camera:
         """As a square picture of `side` pixels, B = 1."""
         numbers = torch.tensor([[self.azimuth, self.elevation, self.fov_y]]).deg2rad()
@@ -53,7 +60,8 @@ class Pose(NamedTuple):
 class Cameras:
     """Callable: (seed, step, share, start) to a batch of cameras.
 
-    azimuth: range relative to the start's azimuth. elevation, distance, fov_y: ranges.
+    azimuth: range relative to the start's azimuth. distance: range of shares of the start's distance.
+    elevation, fov_y: ranges.
     uniform_share: how often the elevation is uniform in degrees; otherwise it is uniform on the sphere.
     progressive_until: r = min(1, step / (progressive_until + 1)) opens both angles from the start's.
     resolution: pixels a side, as a schedule.
@@ -95,7 +103,7 @@ class Cameras:
         return orbit(
             azimuth=_radians(azimuth),
             elevation=_radians(elevation),
-            distance=torch.from_numpy(rng.uniform(*self.distance, count)).float(),
+            distance=torch.from_numpy(start.distance * rng.uniform(*self.distance, count)).float(),
             fov_y=_radians(rng.uniform(*self.fov_y, count)),
             height=side,
             width=side,

@@ -28,7 +28,7 @@ class Image(LightningDataModule):
 
     image: the picture's file; object: a mesh's file or name instead. One of the two, the other null.
     pose: the camera that took `image`; object_pose: the one that takes `object`, in the mesh's own frame,
-    under `light`.
+    under `light`; it stands further back if that is needed to have the mesh `within` this share of the side.
     matting: gives a picture without alpha one.
     share: of the square's side that the longest side of a cut-out object takes.
     size: of the prepared square, which every resolution is resampled from.
@@ -52,6 +52,7 @@ class Image(LightningDataModule):
         resolution: Callable[[int], float],
         size: Side,
         share: Share,
+        within: Share,
         threshold: Share,
         max_pixels: Count,
         seed: Seed,
@@ -63,11 +64,12 @@ class Image(LightningDataModule):
             raise ValueError("true_cues: only a mesh (object=duck.glb) has them")
         pixels(resolution, 0)
         self.file, self.object = image, object
-        self.pose, self.light = (pose if object is None else object_pose), light
+        self.poses, self.light = (pose, object_pose), light
         self.matting, self.cameras, self.resolution = matting, cameras, resolution
         self.cues, self.true_cues = cues, true_cues
         self.references: dict[int, View] = {}  # by size: cues are not asked for twice
-        self.size, self.share, self.threshold, self.max_pixels = size, share, threshold, max_pixels
+        self.size, self.share, self.within, self.threshold = size, share, within, threshold
+        self.max_pixels = max_pixels
         self.seed = seed
 
     def prepare(self) -> None:
@@ -83,6 +85,12 @@ class Image(LightningDataModule):
     def truth(self) -> Mesh | None:
         """The mesh that the picture is rendered from; none for a file of the user's."""
         return None if self.object is None else named.read(self.object)
+
+    @cached_property
+    def pose(self) -> Pose:
+        """The camera that took the picture."""
+        taken, posed = self.poses
+        return taken if self.truth is None else posed.seeing(self.truth.vertices, self.within)
 
     @cached_property
     def cut(self) -> Float[Tensor, "H W 4"]:

@@ -1,5 +1,6 @@
 """A study: what was finished is not done again, and the table says what was found."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -16,7 +17,8 @@ def outcome(folder: Path, variant: str, thing: str, seed: int, **scores: float) 
     (place / "export").mkdir(parents=True)
     record = {"experiment": variant, "state": "finished", "seed": seed, "started": "2026-01-01T00:00:00+0000"}
     (place / "run.json").write_text(json.dumps(record))
-    (place / "metrics.json").write_text(json.dumps({**scores, "stages": {}}))
+    stages = {"coarse": {"seconds": 10.0 + seed, "steps": 5}}
+    (place / "metrics.json").write_text(json.dumps({**scores, "stages": stages}))
     (place / "config.yaml").write_text(f"object: furniture/{thing}\nimage: null\n")
     Image.new("RGB", (70, 20), "red").save(place / "export" / "preview.png")
 
@@ -76,6 +78,10 @@ def test_the_command_writes_table_and_sheet(outputs: Path, capsys: pytest.Captur
     sheet = Image.open(outputs / "sheet.png").convert("RGB")
     counts = {colour: count for count, colour in sheet.getcolors(10**6)}
     assert counts[(255, 0, 0)] == 8 * 96 * 336
+    rows = list(csv.DictReader((outputs / "study.csv").read_text().splitlines()))
+    assert len(rows) == 8 and list(rows[0]) == ["variant", "thing", "seed", "volume_iou", "coarse_seconds"]
+    found = {(row["variant"], row["thing"], row["seed"]): row for row in rows}
+    assert found["better", "sofa", "1"]["volume_iou"] == "0.62" and rows[0]["coarse_seconds"] == "10.0"
     assert "older runs" not in (outputs / "study.md").read_text()
 
 

@@ -1,16 +1,19 @@
 """Variants side by side: means with standard errors, differences to one of them, and a sheet of pictures.
 
 Written after every run of a sweep (`study=`, whose YAML names this as Hydra's callback) into its outputs as
-study.md and sheet.png; `python -m threestudio_like.run.study outputs/study/dreamcraft3d` does it once more.
+study.md, study.csv (a line for each run) and sheet.png; `python -m threestudio_like.run.study FOLDER` does it
+once more.
 An object counts once, whatever its number of seeds: measurements of one object are not independent.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +39,7 @@ class Trial(NamedTuple):
     variant: str  # the experiment
     thing: str  # what it was made from; a picture's file has its suffix
     seed: int
-    scores: Mapping[str, float]
+    scores: Mapping[str, float]  # and the seconds of each stage
     folder: Path
     pictured: bool  # made from a picture, of which no truth is known
 
@@ -65,16 +68,17 @@ class Study(Callback):
         every = finished(folder)
         if count := written(folder, every, self.against):
             show(folder, latest(every), self.against, self.loggers or {})
-            print(f"{folder}/study.md, sheet.png: {count} runs")
+            print(f"{folder}/study.md, study.csv, sheet.png: {count} runs")
 
 
 def written(folder: Path, every: Sequence[Trial], against: str | None) -> int:
-    """study.md and sheet.png, of these runs; how many they tell of."""
+    """study.md, study.csv and sheet.png, of these runs; how many they tell of."""
     found = latest(every)
     if found:
         older = len(every) - len(found)
         note = f"\nolder runs of the same variant, thing and seed, left out: {older}\n" if older else ""
         write(folder / "study.md", text(found, against) + note)
+        write(folder / "study.csv", lines(found))
         from threestudio_like.export.sheet import write_sheet  # what composes needs no Pillow
 
         things = [f"{trial.thing} {trial.seed}" for trial in found]
@@ -117,9 +121,16 @@ def finished(folder: Path) -> list[Trial]:
         source = next((key for key in SOURCES if tree.get(key)), "")
         pictured, given = source == "image", Path(str(tree.get(source, "?")))
         thing = given.name if pictured else given.stem
-        scores = {name: numbers[name] for name in SCORES if isinstance(numbers.get(name), (int, float))}
-        found.append(Trial(variant, thing, seed, scores, place, pictured))
+        found.append(Trial(variant, thing, seed, scored(numbers), place, pictured))
     return found
+
+
+def scored(numbers: Mapping[str, Any]) -> dict[str, float]:
+    """What a run's metrics.json tells of scores, and of its stages' time."""
+    stages = numbers.get("stages") or {}
+    timed = {f"{stage}_seconds": told.get("seconds") for stage, told in stages.items()}
+    told = {name: numbers.get(name) for name in SCORES} | timed
+    return {name: value for name, value in told.items() if isinstance(value, (int, float))}
 
 
 def latest(found: Sequence[Trial]) -> list[Trial]:
@@ -130,6 +141,20 @@ def latest(found: Sequence[Trial]) -> list[Trial]:
 def variants(found: Sequence[Trial]) -> list[str]:
     """Their names, each once."""
     return list(dict.fromkeys(trial.variant for trial in found))
+
+
+def measured(found: Sequence[Trial]) -> list[str]:
+    """What any of them has a score in; the stages' seconds come last."""
+    names = dict.fromkeys(name for trial in found for name in trial.scores)
+    return sorted(names, key=lambda name: SCORES.index(name) if name in SCORES else len(SCORES))
+
+
+def lines(found: Sequence[Trial]) -> str:
+    """Each run, as CSV."""
+    names, sheet = measured(found), StringIO()
+    rows = [[*trial[:3], *(trial.scores.get(name, "") for name in names)] for trial in found]
+    csv.writer(sheet, lineterminator="\n").writerows([["variant", "thing", "seed", *names], *rows])
+    return sheet.getvalue()
 
 
 def text(found: Sequence[Trial], against: str | None) -> str:
@@ -144,19 +169,17 @@ def text(found: Sequence[Trial], against: str | None) -> str:
 
 def tables(found: Sequence[Trial], against: str | None) -> dict[str, tuple[list[str], list[list[str]]]]:
     """Heads and lines of `means`, and of `differences` where there is what to compare with."""
-    names = [name for name in SCORES if any(name in trial.scores for trial in found)]
+    names = measured(found)
     groups = {line: [t for t in found if t.line == line] for line in dict.fromkeys(t.line for t in found)}
-    lines = [
-        [line, str(len(group)), *(mean(group, name) for name in names)] for line, group in groups.items()
-    ]
-    made = {"means": (["variant", "runs", *names], lines)}
+    rows = [[line, str(len(group)), *(mean(group, name) for name in names)] for line, group in groups.items()]
+    made = {"means": (["variant", "runs", *names], rows)}
     base = {trial[1:3]: trial for trial in found if trial.variant == against}
-    lines = []
+    rows = []
     for line, group in groups.items():
         pairs = [(trial, base[trial[1:3]]) for trial in group if trial[1:3] in base]
         if group[0].variant != against and pairs:
-            lines.append([line, str(len(pairs)), *(difference(pairs, name) for name in names)])
-    return made | ({"differences": (["variant", "pairs", *names], lines)} if lines else {})
+            rows.append([line, str(len(pairs)), *(difference(pairs, name) for name in names)])
+    return made | ({"differences": (["variant", "pairs", *names], rows)} if rows else {})
 
 
 def mean(group: Sequence[Trial], name: str) -> str:

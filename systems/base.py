@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from threestudio_like.data.stream import ends_step, share
+from threestudio_like.fields.hashgrid import HashGrid
 from threestudio_like.fields.mlp import MLP
 from threestudio_like.geometry.base import Geometry
 from threestudio_like.loggers.images import show
@@ -97,6 +99,11 @@ class System(LightningModule):
         for group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
             group["lr"] = factor * self.rates[group["name"]]
 
+    @cached_property
+    def grids(self) -> list[HashGrid]:
+        """Those that open with the step."""
+        return [module for module in self.modules() if isinstance(module, HashGrid)]
+
     def on_fit_start(self) -> None:
         """Networks whose values may be rough multiply in the trainer's precision."""
         half = HALVES.get(str(self.trainer.precision))
@@ -108,6 +115,8 @@ class System(LightningModule):
         """The weighted sum."""
         number = 0 if self._trainer is None else share(self.trainer, batch_idx)
         torch.manual_seed(mixed(self.seed, batch.step, number))
+        for grid in self.grids:
+            grid.at(batch.step)
         # rays, distances and their differences need float32; colours and priors have a precision of their own
         with torch.autocast(self.device.type, enabled=False):
             losses = self.compute(batch)

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from threestudio_like.fields.hashgrid import HashGrid
+from threestudio_like.schedule.anneal import milestones
 
 
 def made(**changes) -> HashGrid:
     values = {"num_levels": 4, "features_per_level": 2, "log2_table": 10, "base_resolution": 4}
-    return HashGrid(**{**values, "finest_resolution": 32, **changes})
+    return HashGrid(**{**values, "finest_resolution": 32, "opened": None, **changes})
 
 
 def test_size_and_first_values():
@@ -34,6 +35,34 @@ def test_learns_a_function_of_the_point():
         optimiser.step()
         losses.append(loss.item())
     assert sum(losses[-10:]) < 0.02 * sum(losses[:10])
+
+
+def test_levels_open_by_the_step_and_closed_ones_say_and_learn_nothing():
+    grid = made(opened=milestones(value=2, then=[[10, 3], [20, 9]]))
+    every = made()
+    every.load_state_dict({"table": grid.table.detach()})
+    points = torch.rand(7, 3)
+    for step, levels in ((0, 2), (9, 2), (10, 3), (20, 4)):
+        grid.at(step)
+        features, whole = grid(points), every(points)
+        assert torch.equal(features[:, : 2 * levels], whole[:, : 2 * levels])
+        assert not features[:, 2 * levels :].any()
+        (grads,) = torch.autograd.grad(features.sum(), grid.table)
+        assert grads[:levels].flatten(1).any(dim=1).all() and not grads[levels:].any()
+
+
+def test_what_was_open_is_saved():
+    grid, other = (made(opened=milestones(value=2, then=[[10, 3]])) for _ in range(2))
+    grid.at(10)
+    other.load_state_dict(grid.state_dict())
+    points = torch.rand(7, 3)
+    assert torch.equal(other(points), grid(points)) and other(points)[:, 4:6].any()
+    assert "levels" not in made().state_dict()
+
+
+def test_no_level_is_an_error():
+    with pytest.raises(ValueError, match="opened is 0 at step 0"):
+        made(opened=milestones(value=0, then=[]))
 
 
 @pytest.mark.parametrize("changes", [{"num_levels": 0}, {"finest_resolution": 3}])

@@ -25,7 +25,12 @@ from threestudio_like.scene import Scene
 
 def encoding(finest=16):
     return HashGrid(
-        num_levels=4, features_per_level=2, log2_table=10, base_resolution=4, finest_resolution=finest
+        num_levels=4,
+        features_per_level=2,
+        log2_table=10,
+        base_resolution=4,
+        finest_resolution=finest,
+        opened=None,
     )
 
 
@@ -115,7 +120,12 @@ def test_fog_to_sdf_keeps_surface_and_colours(fog):
     torch.manual_seed(0)
     target = field(sphere_radius=0.5)
     target.encoding = HashGrid(
-        num_levels=4, features_per_level=2, log2_table=14, base_resolution=8, finest_resolution=48
+        num_levels=4,
+        features_per_level=2,
+        log2_table=14,
+        base_resolution=8,
+        finest_resolution=48,
+        opened=None,
     )
     begin(target, fog)
     mesh = fog.surface(48)
@@ -142,7 +152,12 @@ def test_distances_are_fitted_inside_and_outside_of_the_first_sphere():
     within = (torch.rand(4000, 3) - 0.5) * torch.tensor([1.0, 0.1, 0.1])
     target = field(sphere_radius=0.4, width=32)
     target.encoding = HashGrid(
-        num_levels=4, features_per_level=2, log2_table=14, base_resolution=8, finest_resolution=48
+        num_levels=4,
+        features_per_level=2,
+        log2_table=14,
+        base_resolution=8,
+        finest_resolution=48,
+        opened=None,
     )
     fit_sdf(target, bar, within, lambda p: 4 * torch.sin(9 * p))
     with torch.no_grad():

@@ -13,7 +13,12 @@ from threestudio_like.ops.mesh import signed_volume
 def small_density(**changes) -> Density:
     torch.manual_seed(0)
     encoding = HashGrid(
-        num_levels=4, features_per_level=2, log2_table=10, base_resolution=4, finest_resolution=16
+        num_levels=4,
+        features_per_level=2,
+        log2_table=10,
+        base_resolution=4,
+        finest_resolution=16,
+        opened=None,
     )
     settings = {"radius": 0.75, "num_features": 3, "width": 16, "depth": 1, "activation": "softplus"}
     settings |= {"bias": Cone(offset=0.0, scale=10.0, radius=0.4), "epsilon": 0.01, "threshold": 1.0}

@@ -24,7 +24,12 @@ def small_sdf(**changes) -> SDF:
 
 def grid(levels: int) -> HashGrid:
     return HashGrid(
-        num_levels=levels, features_per_level=2, log2_table=10, base_resolution=4, finest_resolution=16
+        num_levels=levels,
+        features_per_level=2,
+        log2_table=10,
+        base_resolution=4,
+        finest_resolution=16,
+        opened=None,
     )
 
 

@@ -13,7 +13,7 @@ from threestudio_like.ops.mesh import signed_volume
 
 def grid(**changes) -> TetGrid:
     encoding = HashGrid(
-        num_levels=2, features_per_level=2, log2_table=8, base_resolution=4, finest_resolution=8
+        num_levels=2, features_per_level=2, log2_table=8, base_resolution=4, finest_resolution=8, opened=None
     )
     settings = {"radius": 0.75, "num_features": 3, "width": 8, "depth": 1, "resolution": 8}
     settings |= {"subdivisions": 0, "sphere_radius": 0.4, "frozen": False, "min_component": 0.0}

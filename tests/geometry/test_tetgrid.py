@@ -11,7 +11,12 @@ from threestudio_like.ops.mesh import area, edges, signed_volume
 def small_grid(**changes) -> TetGrid:
     torch.manual_seed(0)
     encoding = HashGrid(
-        num_levels=4, features_per_level=2, log2_table=10, base_resolution=4, finest_resolution=16
+        num_levels=4,
+        features_per_level=2,
+        log2_table=10,
+        base_resolution=4,
+        finest_resolution=16,
+        opened=None,
     )
     settings = {
         "radius": 0.75,

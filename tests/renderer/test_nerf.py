@@ -135,7 +135,12 @@ def test_intervals_that_nobody_sees_are_not_evaluated(camera):
 def test_gradients_reach_every_parameter(camera):
     torch.manual_seed(0)
     encoding = HashGrid(
-        num_levels=4, features_per_level=2, log2_table=10, base_resolution=4, finest_resolution=16
+        num_levels=4,
+        features_per_level=2,
+        log2_table=10,
+        base_resolution=4,
+        finest_resolution=16,
+        opened=None,
     )
     settings = {"radius": 0.75, "num_features": 3, "width": 16, "depth": 1, "activation": "softplus"}
     settings |= {"epsilon": 0.01, "threshold": 1.0, "min_component": 0.01}

@@ -32,7 +32,12 @@ def camera():
 def scene():
     torch.manual_seed(0)
     encoding = HashGrid(
-        num_levels=4, features_per_level=2, log2_table=10, base_resolution=4, finest_resolution=16
+        num_levels=4,
+        features_per_level=2,
+        log2_table=10,
+        base_resolution=4,
+        finest_resolution=16,
+        opened=None,
     )
     geometry = SDF(
         radius=0.75,

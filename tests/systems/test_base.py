@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from systems.base import Optimization, System, check_names, mixed, parameter_groups
+from threestudio_like.fields.hashgrid import HashGrid
+from threestudio_like.schedule.anneal import milestones
 
 
 class Quadratic(System):
@@ -51,6 +53,22 @@ def test_a_step_with_nothing_to_do_is_an_error_that_names_it(monkeypatch):
     monkeypatch.setattr(system, "compute", lambda batch: {})
     with pytest.raises(ValueError, match="weights: no loss is due at step 7"):
         system.training_step(SimpleNamespace(step=7), 0)
+
+
+def test_hash_grids_are_what_they_are_at_the_step(monkeypatch):
+    system = Quadratic({"near": 1.0, "small": 1.0})
+    system.grid = HashGrid(
+        num_levels=4,
+        features_per_level=2,
+        log2_table=8,
+        base_resolution=4,
+        finest_resolution=32,
+        opened=milestones(value=1, then=[[7, 3]]),
+    )
+    monkeypatch.setattr(system, "log", lambda *args, **settings: None)
+    for step, levels in ((0, 1), (7, 3), (6, 1)):
+        system.training_step(SimpleNamespace(step=step), 0)
+        assert system.grid.levels == levels
 
 
 def test_the_longest_prefix_takes_the_parameter():

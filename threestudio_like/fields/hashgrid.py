@@ -5,6 +5,8 @@ Every encoding takes points in [0, 1]^3 and says how many features it has in `nu
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -21,7 +23,11 @@ class HashGrid(nn.Module):
         features_per_level: learned numbers at a grid vertex.
         log2_table: rows of a level's table, as a power of two.
         base_resolution, finest_resolution: cells a side of the first level and the last.
+        opened: how many levels count, by the step, coarse ones first (Li et al. 2023, Neuralangelo, section
+            3.2); null: all. The number is saved: features mean something at that many only.
     """
+
+    levels: Float[Tensor, ""]  # that count now
 
     def __init__(
         self,
@@ -31,6 +37,7 @@ class HashGrid(nn.Module):
         log2_table: Bits,
         base_resolution: Count,
         finest_resolution: Count,
+        opened: Callable[[int], float] | None,
     ) -> None:
         super().__init__()
         if num_levels < 1 or not 1 <= base_resolution <= finest_resolution:
@@ -43,7 +50,24 @@ class HashGrid(nn.Module):
         table = torch.empty(num_levels, 2**log2_table, features_per_level)
         table.uniform_(-1e-4, 1e-4)  # section 4: random, and near zero everywhere
         self.table = nn.Parameter(table)
+        self.opened = opened
+        if opened is not None:
+            self.register_buffer("levels", torch.empty(()))
+            self.at(0)
+
+    @torch.no_grad()
+    def at(self, step: int) -> None:
+        """Be what it is at this step of its training."""
+        if self.opened is not None:
+            if not self.opened(step) >= 1:
+                told = f"opened is {self.opened(step):g} at step {step}"
+                raise ValueError(f"fields.hashgrid: {told}; at least one level counts")
+            self.levels.fill_(min(int(self.opened(step)), len(self.resolutions)))
 
     def forward(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
         """Features of points in [0, 1]^3, coarse levels first; points outside count as on the faces."""
-        return hashgrid(points, self.table, self.resolutions)
+        features = hashgrid(points, self.table, self.resolutions)
+        if self.opened is None:
+            return features
+        level = torch.arange(len(self.resolutions), device=features.device)
+        return features * (level < self.levels).repeat_interleave(self.table.shape[-1])

@@ -102,7 +102,7 @@ class System(LightningModule):
     @cached_property
     def grids(self) -> list[HashGrid]:
         """Those that open with the step."""
-        return [module for module in self.modules() if isinstance(module, HashGrid)]
+        return [grid for grid in self.modules() if isinstance(grid, HashGrid) and grid.opened is not None]
 
     def on_fit_start(self) -> None:
         """Networks whose values may be rough multiply in the trainer's precision."""

@@ -305,6 +305,7 @@ VARIANTS = {
     "schedule/vp_rectified": "schedule/vp",
     "schedule/ve_overlapping": "schedule/ve",
     "schedule/ve_wide": "schedule/ve",
+    "fields/hashgrid_opened": "fields/hashgrid",
     "schedule/ddim": "schedule/samplers",
     "schedule/ancestral": "schedule/samplers",
     "schedule/euler_ancestral": "schedule/samplers",

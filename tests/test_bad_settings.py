@@ -94,6 +94,7 @@ VALUES: list[tuple[str, Any, str]] = [
     (f"{C}.data.cameras.batch_size", 0, f"{COUNT} 0"),
     (f"{C}.data.cameras.progressive_until", -5, "expected a whole number from 0"),
     (f"{C}.data.share", -0.5, f"{SHARE} -0.5"),
+    (f"{C}.data.within", 0, "expected a number between 0 and 1, got 0"),
     (f"{C}.data.threshold", 2, f"{SHARE} 2"),
     (f"{C}.data.max_pixels", 0, f"{COUNT} 0"),
     (f"{C}.data.true_cues", "yes", 'expected bool, got "yes"'),

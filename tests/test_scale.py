@@ -86,7 +86,7 @@ class Around(LightningDataModule):
         ranges = {
             "azimuth": [-180.0, 180.0],
             "elevation": [0.0, 30.0],
-            "distance": [1.5, 2.0],
+            "distance": [0.9, 1.25],
             "fov_y": [40.0, 50.0],
         }
         opening = {"uniform_share": 1.0, "progressive_until": 0, "resolution": constant(value=4.0)}

@@ -61,7 +61,7 @@ def test_what_was_open_is_saved():
 
 
 def test_no_level_is_an_error():
-    with pytest.raises(ValueError, match="opened is 0 at step 0"):
+    with pytest.raises(ValueError, match="opened: at least 1 level counts, not 0"):
         made(opened=milestones(value=0, then=[]))
 
 

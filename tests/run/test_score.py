@@ -30,7 +30,7 @@ def data(folder, **source) -> Image:
     cameras = Cameras(
         azimuth=[-180.0, 180.0],
         elevation=[0.0, 30.0],
-        distance=[1.6, 1.6],
+        distance=[1.0, 1.0],
         fov_y=[49.134, 49.134],
         uniform_share=0.5,
         progressive_until=0,
@@ -49,6 +49,7 @@ def data(folder, **source) -> Image:
         resolution=lambda step: 16,
         size=192,
         share=0.75,
+        within=0.95,
         threshold=0.05,
         max_pixels=10**6,
         seed=0,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,18 @@ def test_a_study_that_was_killed_goes_on_where_it_stopped(run, capsys: pytest.Ca
         assert (folder / "second" / "scene.safetensors").read_bytes() == before[folder]
     run("study=tiny", "seed=1,2", "stages.first.system.rate=0.04")  # others' settings: new runs
     assert len(list((outputs / "tiny").iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    "stages", [[1], "x", None, {"coarse": 3}, {"coarse": {}}, {"coarse": {"seconds": "x"}}]
+)
+def test_scores_that_are_none_are_left_out(outputs: Path, stages: object) -> None:
+    for thing, score in (("cup", math.nan), ("sofa", True)):
+        told = {"volume_iou": score, "chamfer": 0.5, "stages": stages}
+        (outputs / "plain" / f"{thing}-0" / "metrics.json").write_text(json.dumps(told))
+    first = [trial for trial in trials(outputs) if trial.variant == "plain" and trial.seed == 0]
+    assert [trial.scores for trial in first] == [{"chamfer": 0.5}] * 2
+    assert main([str(outputs)]) == 0
 
 
 def test_at_its_end_dashboards_have_tables_and_sheet(outputs: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from threestudio_like.ops.camera import orbit
+from threestudio_like.ops.camera import orbit, withdrawn
 from threestudio_like.ranges import (
     MAX_SIDE,
     Bounds,
@@ -42,10 +42,10 @@ class Pose(NamedTuple):
 
     def seeing(self, points: Float[Tensor, "N 3"], share: float) -> Pose:
         """This camera where it stands, or as far back as it must for points to be in this share of a side."""
-        sides, back = (points @ self.camera(1).c2w[0, :3, :3]).split([2, 1], dim=-1)
-        slope = share * math.tan(math.radians(self.fov_y) / 2)
-        least = back + sides.abs().amax(dim=-1, keepdim=True) / slope
-        return self._replace(distance=max(self.distance, float(least.max())))
+        narrow = 2 * math.degrees(math.atan(share * math.tan(math.radians(self.fov_y) / 2)))
+        camera = self._replace(fov_y=narrow).camera(1)
+        back = (withdrawn(camera, points).c2w - camera.c2w)[0, :3, 3].norm()
+        return self._replace(distance=self.distance + float(back))
 
     def camera(self, side: int) -> Camera:
         """As a square picture of `side` pixels, B = 1."""

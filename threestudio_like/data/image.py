@@ -19,7 +19,7 @@ from threestudio_like.data import named, picture
 from threestudio_like.data.cameras import Cameras, Pose, pixels
 from threestudio_like.data.draw import Light, draw
 from threestudio_like.data.stream import endless
-from threestudio_like.ranges import Count, Seed, Share, Side
+from threestudio_like.ranges import Count, Fraction, Seed, Share, Side
 from threestudio_like.records import Batch, Mesh, View
 
 
@@ -28,7 +28,8 @@ class Image(LightningDataModule):
 
     image: the picture's file; object: a mesh's file or name instead. One of the two, the other null.
     pose: the camera that took `image`; object_pose: the one that takes `object`, in the mesh's own frame,
-    under `light`; it stands further back if that is needed to have the mesh `within` this share of the side.
+    under `light`; it stands further back if that is needed to have the mesh `within` this share of the side
+    (from other directions, at that distance, a corner may still leave a picture).
     matting: gives a picture without alpha one.
     share: of the square's side that the longest side of a cut-out object takes.
     size: of the prepared square, which every resolution is resampled from.
@@ -52,7 +53,7 @@ class Image(LightningDataModule):
         resolution: Callable[[int], float],
         size: Side,
         share: Share,
-        within: Share,
+        within: Fraction,
         threshold: Share,
         max_pixels: Count,
         seed: Seed,

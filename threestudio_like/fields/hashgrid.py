@@ -52,17 +52,19 @@ class HashGrid(nn.Module):
         self.table = nn.Parameter(table)
         self.opened = opened
         if opened is not None:
-            self.register_buffer("levels", torch.empty(()))
+            self.register_buffer("levels", torch.zeros(()))
             self.at(0)
 
     @torch.no_grad()
     def at(self, step: int) -> None:
-        """Be what it is at this step of its training."""
+        """Be what it is at this step of its training; what is open, as it was taken over, is not closed."""
         if self.opened is not None:
             if not self.opened(step) >= 1:
-                told = f"opened is {self.opened(step):g} at step {step}"
-                raise ValueError(f"fields.hashgrid: {told}; at least one level counts")
-            self.levels.fill_(min(int(self.opened(step)), len(self.resolutions)))
+                raise ValueError(
+                    f"opened: at least 1 level counts, not {self.opened(step):g} (at step {step})"
+                )
+            now = min(int(self.opened(step)), len(self.resolutions))
+            self.levels.fill_(max(now, int(self.levels)))
 
     def forward(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
         """Features of points in [0, 1]^3, coarse levels first; points outside count as on the faces."""

@@ -14,6 +14,7 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from io import StringIO
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,10 +128,11 @@ def finished(folder: Path) -> list[Trial]:
 
 def scored(numbers: Mapping[str, Any]) -> dict[str, float]:
     """What a run's metrics.json tells of scores, and of its stages' time."""
-    stages = numbers.get("stages") or {}
-    timed = {f"{stage}_seconds": told.get("seconds") for stage, told in stages.items()}
-    told = {name: numbers.get(name) for name in SCORES} | timed
-    return {name: value for name, value in told.items() if isinstance(value, (int, float))}
+    stages = numbers.get("stages")
+    told: dict[str, Any] = {name: numbers.get(name) for name in SCORES}
+    for name, stage in stages.items() if isinstance(stages, dict) else ():
+        told[f"{name}_seconds"] = stage.get("seconds") if isinstance(stage, dict) else None
+    return {name: value for name, value in told.items() if type(value) in (int, float) and isfinite(value)}
 
 
 def latest(found: Sequence[Trial]) -> list[Trial]:
@@ -199,7 +201,7 @@ def difference(pairs: Sequence[tuple[Trial, Trial]], name: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write both files of one folder, and print the table."""
+    """Write the files of one folder, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m threestudio_like.run.study", description=__doc__)
     parser.add_argument("folder", type=Path, help="of runs, such as outputs/study/dreamcraft3d")
     parser.add_argument("--against", help="the variant that the others are compared with")

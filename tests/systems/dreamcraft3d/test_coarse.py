@@ -118,6 +118,9 @@ def test_the_official_order_has_the_official_values_at_every_size(composed, size
     assert nerf.system.weights.depth == neus.system.weights.depth and nerf.data.cues == neus.data.cues
     assert nerf.data.cameras.progressive_until == 200 and neus.data.cameras.progressive_until == 0
     assert nerf.data.resolution.then == [[3000, 384]]
+    opened = nerf.system.scene.geometry.encoding.opened
+    assert (opened.value, opened.then[0], opened.then[4]) == (8, [2500, 9], [4500, 13])
+    assert neus.system.scene.geometry.encoding.opened is None
     assert nerf.trainer.max_steps == neus.trainer.max_steps == 5000
     assert nerf.trainer.accelerator == neus.trainer.accelerator
     assert nerf.trainer.precision == neus.trainer.precision

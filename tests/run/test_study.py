@@ -79,6 +79,7 @@ def test_the_command_writes_table_and_sheet(outputs: Path, capsys: pytest.Captur
     sheet = Image.open(outputs / "sheet.png").convert("RGB")
     counts = {colour: count for count, colour in sheet.getcolors(10**6)}
     assert counts[(255, 0, 0)] == 8 * 96 * 336
+    assert sheet.width < 3 * 336 and sheet.height > 4 * 96  # two variants to the right, four things down
     rows = list(csv.DictReader((outputs / "study.csv").read_text().splitlines()))
     assert len(rows) == 8 and list(rows[0]) == ["variant", "thing", "seed", "volume_iou", "coarse_seconds"]
     found = {(row["variant"], row["thing"], row["seed"]): row for row in rows}

@@ -73,7 +73,7 @@ class Study(Callback):
 
 
 def written(folder: Path, every: Sequence[Trial], against: str | None) -> int:
-    """study.md, study.csv and sheet.png, of these runs; how many they tell of."""
+    """study.md, study.csv and sheet.png (a line for each thing); how many runs they tell of."""
     found = latest(every)
     if found:
         older = len(every) - len(found)
@@ -82,12 +82,13 @@ def written(folder: Path, every: Sequence[Trial], against: str | None) -> int:
         write(folder / "study.csv", lines(found))
         from threestudio_like.export.sheet import write_sheet  # what composes needs no Pillow
 
-        things = [f"{trial.thing} {trial.seed}" for trial in found]
-        pictures = {
-            (trial.variant, thing): trial.folder / "export" / "preview.png"
-            for trial, thing in zip(found, things, strict=True)
+        things = {
+            trial[1:3]: f"{trial.thing} {trial.seed}" for trial in sorted(found, key=lambda it: it[1:3])
         }
-        write_sheet(folder / "sheet.png", pictures, variants(found), list(dict.fromkeys(things)), HEIGHT)
+        pictures = {
+            (things[trial[1:3]], trial.variant): trial.folder / "export" / "preview.png" for trial in found
+        }
+        write_sheet(folder / "sheet.png", pictures, list(things.values()), variants(found), HEIGHT)
     return len(found)
 
 

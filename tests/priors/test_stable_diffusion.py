@@ -69,7 +69,10 @@ def test_an_original_checkpoint_with_the_text_of_a_folder(prior, folder, tmp_pat
     one, other = prior(folder), prior(file, text=str(tmp_path / "text"))
     told, x_t, t = one.condition(["a"], views(1).camera, None), torch.randn(1, 4, 8, 8), torch.tensor([300])
     with torch.no_grad():
-        assert torch.equal(one.predict(x_t, t, told), other.predict(x_t, t, told))
+        torch.testing.assert_close(one.predict(x_t, t, told), other.predict(x_t, t, told))
+    # a product's last bit depends on where its numbers lie in memory; the numbers are the same
+    ours, theirs = one.state_dict(), other.state_dict()
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_latents_have_the_published_scale(prior, folder):

@@ -97,9 +97,13 @@ def test_a_single_file_says_what_the_folder_says(prior, tmp_path, views, precisi
     image, x_t, t = torch.rand(1, 16, 16, 4), torch.randn(1, 16, 8, 8), torch.tensor([300])
     with torch.no_grad():
         said = [it.predict(x_t, t, it.condition(["a"], views(1).camera, None)) for it in (one, other)]
-        assert torch.equal(*said) and said[0].abs().sum() > 0
-        assert torch.equal(one.posterior(image).mean, other.posterior(image).mean)
-        assert torch.equal(one.decode(x_t), other.decode(x_t))
+        assert said[0].abs().sum() > 0
+        torch.testing.assert_close(*said)
+        torch.testing.assert_close(one.posterior(image).mean, other.posterior(image).mean)
+        torch.testing.assert_close(one.decode(x_t), other.decode(x_t))
+    # a product's last bit depends on where its numbers lie in memory; the numbers are the same
+    ours, theirs = one.state_dict(), other.state_dict()
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert {value.device.type for value in other.state_dict().values()} == {"cpu"}
 
 

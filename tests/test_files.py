@@ -1,15 +1,17 @@
 """A file is whole or as it was, and nothing else is left beside it."""
 
+import csv
 import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from io import StringIO
 from pathlib import Path
 from threading import Barrier
 
 import pytest
 
-from threestudio_like.files import Unwritable, append, clear, replacing, write, writing
+from threestudio_like.files import Unwritable, append, clear, replacing, write, write_csv, writing
 
 
 @pytest.mark.parametrize(("content", "stored"), [(b"\r\n\xff", b"\r\n\xff"), ("é\n", b"\xc3\xa9\n")])
@@ -158,3 +160,9 @@ def test_errors_that_come_from_each_other_are_looked_at_once(tmp_path: Path) -> 
     first.__cause__, second.__cause__ = second, first
     with pytest.raises(RuntimeError, match="first"), writing(tmp_path):
         raise first
+
+
+def test_a_table_is_read_back_as_it_was(tmp_path):
+    rows = [["a, b", 'said "c"'], ["two\nlines", ""]]
+    write_csv(tmp_path / "table.csv", ["x", "y"], [rows[0], ["two\nlines", None]])
+    assert list(csv.reader(StringIO((tmp_path / "table.csv").read_text()))) == [["x", "y"], *rows]

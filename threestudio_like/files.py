@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 PARTIAL = r"\.\d+-[0-9a-f]{8}-.+"  # names that `replacing` writes to
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -55,6 +58,13 @@ def write(path: Path, content: bytes | str) -> None:
     """`content` in `path`, text as UTF-8; or `path` as it was."""
     with replacing(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table, as spreadsheets read it."""
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    write(path, text.getvalue())
 
 
 def append(path: Path, text: str) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from grids import small_hashgrid
 
 from threestudio_like.fields.hashgrid import HashGrid
 from threestudio_like.schedule.anneal import milestones
 
 
 def made(**changes) -> HashGrid:
-    values = {"num_levels": 4, "features_per_level": 2, "log2_table": 10, "base_resolution": 4}
-    return HashGrid(**{**values, "finest_resolution": 32, "opened": None, **changes})
+    return small_hashgrid(**{"finest_resolution": 32, **changes})
 
 
 def test_size_and_first_values():

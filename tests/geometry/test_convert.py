@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from grids import small_hashgrid
 from torch import nn
 
 from threestudio_like.background.solid import Solid
-from threestudio_like.fields.hashgrid import HashGrid
 from threestudio_like.geometry.base import Explicit
 from threestudio_like.geometry.convert import begin, fit_sdf
 from threestudio_like.geometry.density import Cone, Density
@@ -24,14 +24,7 @@ from threestudio_like.scene import Scene
 
 
 def encoding(finest=16):
-    return HashGrid(
-        num_levels=4,
-        features_per_level=2,
-        log2_table=10,
-        base_resolution=4,
-        finest_resolution=finest,
-        opened=None,
-    )
+    return small_hashgrid(finest_resolution=finest)
 
 
 def field(num_features=3, **changes):
@@ -119,14 +112,7 @@ def test_fog_to_sdf_keeps_surface_and_colours(fog):
     """Distances are true ones, also in the cavity, which is filled."""
     torch.manual_seed(0)
     target = field(sphere_radius=0.5)
-    target.encoding = HashGrid(
-        num_levels=4,
-        features_per_level=2,
-        log2_table=14,
-        base_resolution=8,
-        finest_resolution=48,
-        opened=None,
-    )
+    target.encoding = small_hashgrid(log2_table=14, base_resolution=8, finest_resolution=48)
     begin(target, fog)
     mesh = fog.surface(48)
     near = mesh.vertices + 0.03 * torch.randn(mesh.vertices.shape)
@@ -151,14 +137,7 @@ def test_distances_are_fitted_inside_and_outside_of_the_first_sphere():
     points = (torch.rand(4000, 3) - 0.5) * torch.tensor([1.2, 0.5, 0.5])
     within = (torch.rand(4000, 3) - 0.5) * torch.tensor([1.0, 0.1, 0.1])
     target = field(sphere_radius=0.4, width=32)
-    target.encoding = HashGrid(
-        num_levels=4,
-        features_per_level=2,
-        log2_table=14,
-        base_resolution=8,
-        finest_resolution=48,
-        opened=None,
-    )
+    target.encoding = small_hashgrid(log2_table=14, base_resolution=8, finest_resolution=48)
     fit_sdf(target, bar, within, lambda p: 4 * torch.sin(9 * p))
     with torch.no_grad():
         found = target.sdf(points)[:, 0]

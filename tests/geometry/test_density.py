@@ -4,22 +4,15 @@ import math
 
 import pytest
 import torch
+from grids import small_hashgrid
 
-from threestudio_like.fields.hashgrid import HashGrid
 from threestudio_like.geometry.density import ACTIVATIONS, Cone, Density, Gaussian
 from threestudio_like.ops.mesh import signed_volume
 
 
 def small_density(**changes) -> Density:
     torch.manual_seed(0)
-    encoding = HashGrid(
-        num_levels=4,
-        features_per_level=2,
-        log2_table=10,
-        base_resolution=4,
-        finest_resolution=16,
-        opened=None,
-    )
+    encoding = small_hashgrid()
     settings = {"radius": 0.75, "num_features": 3, "width": 16, "depth": 1, "activation": "softplus"}
     settings |= {"bias": Cone(offset=0.0, scale=10.0, radius=0.4), "epsilon": 0.01, "threshold": 1.0}
     return Density(encoding=encoding, **settings | {"min_component": 0.01} | changes)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from grids import small_hashgrid
 
 from threestudio_like.fields.hashgrid import HashGrid
 from threestudio_like.geometry.sdf import SDF
@@ -23,14 +24,7 @@ def small_sdf(**changes) -> SDF:
 
 
 def grid(levels: int) -> HashGrid:
-    return HashGrid(
-        num_levels=levels,
-        features_per_level=2,
-        log2_table=10,
-        base_resolution=4,
-        finest_resolution=16,
-        opened=None,
-    )
+    return small_hashgrid(num_levels=levels)
 
 
 def disturbed(sdf: SDF, amount: float) -> SDF:

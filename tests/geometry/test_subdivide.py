@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from grids import small_hashgrid
 from torch import nn
 
-from threestudio_like.fields.hashgrid import HashGrid
 from threestudio_like.geometry.convert import begin
 from threestudio_like.geometry.subdivide import Subdivide
 from threestudio_like.geometry.tetgrid import TetGrid
@@ -12,9 +12,7 @@ from threestudio_like.ops.mesh import signed_volume
 
 
 def grid(**changes) -> TetGrid:
-    encoding = HashGrid(
-        num_levels=2, features_per_level=2, log2_table=8, base_resolution=4, finest_resolution=8, opened=None
-    )
+    encoding = small_hashgrid(num_levels=2, log2_table=8, finest_resolution=8)
     settings = {"radius": 0.75, "num_features": 3, "width": 8, "depth": 1, "resolution": 8}
     settings |= {"subdivisions": 0, "sphere_radius": 0.4, "frozen": False, "min_component": 0.0}
     return TetGrid(encoding=encoding, **settings | changes)

@@ -2,22 +2,15 @@
 
 import pytest
 import torch
+from grids import small_hashgrid
 
-from threestudio_like.fields.hashgrid import HashGrid
 from threestudio_like.geometry.tetgrid import TetGrid
 from threestudio_like.ops.mesh import area, edges, signed_volume
 
 
 def small_grid(**changes) -> TetGrid:
     torch.manual_seed(0)
-    encoding = HashGrid(
-        num_levels=4,
-        features_per_level=2,
-        log2_table=10,
-        base_resolution=4,
-        finest_resolution=16,
-        opened=None,
-    )
+    encoding = small_hashgrid()
     settings = {
         "radius": 0.75,
         "num_features": 3,

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
+from grids import small_hashgrid
 
 from threestudio_like.background.solid import Solid
-from threestudio_like.fields.hashgrid import HashGrid
 from threestudio_like.geometry.convert import begin
 from threestudio_like.geometry.sdf import SDF
 from threestudio_like.geometry.tetgrid import TetGrid
@@ -34,14 +34,7 @@ def camera():
 
 def encoding():
     torch.manual_seed(0)
-    return HashGrid(
-        num_levels=4,
-        features_per_level=2,
-        log2_table=10,
-        base_resolution=4,
-        finest_resolution=16,
-        opened=None,
-    )
+    return small_hashgrid()
 
 
 def sphere_of_tets(**changes):

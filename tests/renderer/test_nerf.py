@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
+from grids import small_hashgrid
 
 from threestudio_like.background.solid import Solid
-from threestudio_like.fields.hashgrid import HashGrid
 from threestudio_like.geometry.base import Volume
 from threestudio_like.geometry.density import Cone, Density
 from threestudio_like.material.plain import Plain
@@ -134,14 +134,7 @@ def test_intervals_that_nobody_sees_are_not_evaluated(camera):
 
 def test_gradients_reach_every_parameter(camera):
     torch.manual_seed(0)
-    encoding = HashGrid(
-        num_levels=4,
-        features_per_level=2,
-        log2_table=10,
-        base_resolution=4,
-        finest_resolution=16,
-        opened=None,
-    )
+    encoding = small_hashgrid()
     settings = {"radius": 0.75, "num_features": 3, "width": 16, "depth": 1, "activation": "softplus"}
     settings |= {"epsilon": 0.01, "threshold": 1.0, "min_component": 0.01}
     field = Density(encoding=encoding, bias=Cone(offset=0.0, scale=10.0, radius=0.4), **settings)

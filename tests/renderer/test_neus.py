@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
+from grids import small_hashgrid
 
 from threestudio_like.background.solid import Solid
-from threestudio_like.fields.hashgrid import HashGrid
 from threestudio_like.geometry.sdf import SDF
 from threestudio_like.material.plain import Plain
 from threestudio_like.ops.camera import crop, orbit, rays, resized
@@ -31,14 +31,7 @@ def camera():
 @pytest.fixture
 def scene():
     torch.manual_seed(0)
-    encoding = HashGrid(
-        num_levels=4,
-        features_per_level=2,
-        log2_table=10,
-        base_resolution=4,
-        finest_resolution=16,
-        opened=None,
-    )
+    encoding = small_hashgrid()
     geometry = SDF(
         radius=0.75,
         num_features=3,

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from grids import small_hashgrid
 from torch import nn
 
 from systems.base import Optimization, System, check_names, mixed, parameter_groups
-from threestudio_like.fields.hashgrid import HashGrid
 from threestudio_like.schedule.anneal import milestones
 
 
@@ -57,14 +57,7 @@ def test_a_step_with_nothing_to_do_is_an_error_that_names_it(monkeypatch):
 
 def test_hash_grids_are_what_they_are_at_the_step(monkeypatch):
     system = Quadratic({"near": 1.0, "small": 1.0})
-    system.grid = HashGrid(
-        num_levels=4,
-        features_per_level=2,
-        log2_table=8,
-        base_resolution=4,
-        finest_resolution=32,
-        opened=milestones(value=1, then=[[7, 3]]),
-    )
+    system.grid = small_hashgrid(opened=milestones(value=1, then=[[7, 3]]))
     monkeypatch.setattr(system, "log", lambda *args, **settings: None)
     for step, levels in ((0, 1), (6, 1), (7, 3), (6, 3)):  # what was open stays so
         system.training_step(SimpleNamespace(step=step), 0)

@@ -58,13 +58,12 @@ class HashGrid(nn.Module):
     @torch.no_grad()
     def at(self, step: int) -> None:
         """Be what it is at this step of its training; what is open, as it was taken over, is not closed."""
-        if self.opened is not None:
-            if not self.opened(step) >= 1:
-                raise ValueError(
-                    f"opened: at least 1 level counts, not {self.opened(step):g} (at step {step})"
-                )
-            now = min(int(self.opened(step)), len(self.resolutions))
-            self.levels.fill_(max(now, int(self.levels)))
+        if self.opened is None:
+            return
+        count = self.opened(step)
+        if not count >= 1:
+            raise ValueError(f"opened: at least 1 level counts, not {count:g} (at step {step})")
+        self.levels.fill_(max(min(int(count), len(self.resolutions)), int(self.levels)))
 
     def forward(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
         """Features of points in [0, 1]^3, coarse levels first; points outside count as on the faces."""

@@ -9,11 +9,9 @@ An object counts once, whatever its number of seeds: measurements of one object 
 from __future__ import annotations
 
 import argparse
-import csv
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from io import StringIO
 from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +20,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from threestudio_like import markdown
-from threestudio_like.files import write
+from threestudio_like.files import write, write_csv
 from threestudio_like.metrics.paired import estimated
 from threestudio_like.run.composition import plain
 from threestudio_like.run.errors import UserError, hint
@@ -79,7 +77,9 @@ def written(folder: Path, every: Sequence[Trial], against: str | None) -> int:
         older = len(every) - len(found)
         note = f"\nolder runs of the same variant, thing and seed, left out: {older}\n" if older else ""
         write(folder / "study.md", text(found, against) + note)
-        write(folder / "study.csv", lines(found))
+        names = measured(found)
+        lines = [[*trial[:3], *(trial.scores.get(name) for name in names)] for trial in found]
+        write_csv(folder / "study.csv", ["variant", "thing", "seed", *names], lines)
         from threestudio_like.export.sheet import write_sheet  # what composes needs no Pillow
 
         things = {
@@ -150,14 +150,6 @@ def measured(found: Sequence[Trial]) -> list[str]:
     """What any of them has a score in; the stages' seconds come last."""
     names = dict.fromkeys(name for trial in found for name in trial.scores)
     return sorted(names, key=lambda name: SCORES.index(name) if name in SCORES else len(SCORES))
-
-
-def lines(found: Sequence[Trial]) -> str:
-    """Each run, as CSV."""
-    names, sheet = measured(found), StringIO()
-    rows = [[*trial[:3], *(trial.scores.get(name, "") for name in names)] for trial in found]
-    csv.writer(sheet, lineterminator="\n").writerows([["variant", "thing", "seed", *names], *rows])
-    return sheet.getvalue()
 
 
 def text(found: Sequence[Trial], against: str | None) -> str:

@@ -6,18 +6,16 @@ less is better is followed by `minimize`. Nothing is computed: it reads what the
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from threestudio_like import markdown
-from threestudio_like.files import write
+from threestudio_like.files import write, write_csv
 from threestudio_like.run import jobs, table
 from threestudio_like.run.errors import UserError, hint
 from threestudio_like.run.folder import recorded
@@ -36,9 +34,7 @@ def write_summary(sweep: Path, objective: str | None, direction: str, loggers: M
     if not found:
         return
     columns, rows = cells(found, sweep)
-    text = StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    write(sweep / "summary.csv", text.getvalue())
+    write_csv(sweep / "summary.csv", columns, rows)
     pictures = drawn(found, sweep, objective, direction)
     write(sweep / "summary.md", page(found, sweep, objective, direction, list(pictures)))
     if loggers:
